@@ -1,0 +1,333 @@
+/* core.c - see core.h: start and end of the runtime. */
+#include "core/core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/format.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/os.h"
+#include "core/local/budget.h"
+#include "core/local/queue.h"
+#include "core/page/fault.h"
+#include "core/page/pager.h"
+#include "core/page/service.h"
+#include "core/page/victim.h"
+#include "core/page/window.h"
+#include "core/page/writeback.h"
+#include "core/remote/nodes.h"
+#include "core/remote/slab.h"
+#include "core/start.h"
+
+#define VICTIM_PAGES_LEAST 128u
+#define VICTIM_PAGES_MOST  16384u
+#define SHM_PATH           "/dev/shm/farshim.%d"
+
+uintptr_t far_window_base, far_window_bytes;
+
+static struct {
+    struct far_mutex lock;
+    uint32_t state; /* atomic: 0 not tried, 1 started, 2 failed */
+    int error;
+    char message[FAR_OPTION_ERROR];
+    char features_mask[64];
+    bool stats;
+    int pid; /* whose runtime this is: not that of a child that was made without us (vfork) */
+    struct far_counters *shared; /* counters in /dev/shm */
+    size_t shared_bytes;
+} st;
+
+const char *far_start_features_mask(void)
+{
+    return st.features_mask;
+}
+
+bool far_core_started(void)
+{
+    return far_atomic_load_acquire(&st.state) == 1;
+}
+
+struct far_counters *far_core_counters(void)
+{
+    return far_core_started() ? far_counters_now : NULL;
+}
+
+bool far_core_is_service_thread(void)
+{
+    return far_service_is_own_thread();
+}
+
+void far_core_account_meta(int64_t delta)
+{
+    far_budget_add_meta(delta);
+}
+
+bool far_core_owns_fd(int fd)
+{
+    if (far_service_owns_fd(fd))
+        return true;
+    return far_core_started() && (far_engine_owns_fd(far_pager.fetch_engine, fd) ||
+                                  far_engine_owns_fd(far_pager.write_engine, fd));
+}
+
+void far_core_note_pinning_io(const char *what)
+{
+    if (!far_core_started() || (far_pager.features & FAR_UFFD_MOVE) ||
+        far_atomic_exchange_seq_cst(&far_pager.no_evict, 1u))
+        return;
+    /* What is just being evicted is done with before the caller can pin it; from then on nothing makes room. */
+    far_mutex_lock(&far_pager.evict_lock);
+    far_mutex_unlock(&far_pager.evict_lock);
+    far_budget_lift();
+    far_fault_memory_freed();
+    far_log_warn("%s is used, and this kernel (before 6.8) cannot tell which pages it works on: evacuation stops, far "
+                 "memory stays local from here on",
+                 what);
+}
+
+/* --- counters where farctl finds them */
+
+static void shm_path(char *path, size_t cap)
+{
+    far_format(path, cap, SHM_PATH, far_os_getpid());
+}
+
+/* What killed processes left there: nobody else can take it away. linux_dirent64: getdents64(2). */
+static void shm_sweep(void)
+{
+    struct dirent64 {
+        uint64_t inode, offset;
+        uint16_t length;
+        uint8_t type;
+        char name[];
+    };
+    _Alignas(8) char buf[8192], path[64];
+    int dir = far_os_open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    long n;
+
+    while (dir >= 0 && (n = far_syscall3(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
+        for (long at = 0; at < n; at += ((struct dirent64 *)(buf + at))->length) {
+            const char *name = ((struct dirent64 *)(buf + at))->name;
+            int pid = 0;
+
+            if (strncmp(name, "farshim.", 8))
+                continue;
+            for (const char *p = name + 8; *p >= '0' && *p <= '9' && pid < 100000000; p++)
+                pid = pid * 10 + (*p - '0');
+            if (pid && far_syscall2(SYS_kill, pid, 0) == -ESRCH) {
+                far_format(path, sizeof(path), SHM_PATH, pid);
+                far_syscall3(SYS_unlinkat, AT_FDCWD, path, 0);
+            }
+        }
+    }
+    if (dir >= 0)
+        far_os_close(dir);
+}
+
+int far_start_counters(void)
+{
+    char path[64];
+    size_t bytes = far_align_up(far_counters_bytes(&far_counter_table), FAR_OS_PAGE_SIZE);
+    int fd;
+    long p;
+
+    st.pid = far_os_getpid();
+    if (!st.stats)
+        return 0;
+    shm_sweep();
+    shm_path(path, sizeof(path));
+    far_syscall3(SYS_unlinkat, AT_FDCWD, path, 0); /* ours before an exec */
+    fd = far_os_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return 0;
+    if (far_syscall2(SYS_ftruncate, fd, bytes) < 0) {
+        far_os_close(fd);
+        return 0;
+    }
+    p = far_syscall6(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    far_os_close(fd);
+    if (p < 0 && p > -4096)
+        return 0;
+    if (st.shared) /* the parent's, inherited */
+        far_syscall2(SYS_munmap, st.shared, st.shared_bytes);
+    st.shared = (struct far_counters *)p;
+    st.shared_bytes = bytes;
+    if (far_counters_init(st.shared, bytes, &far_counter_table) == 0)
+        far_counters_use(st.shared);
+    far_counter_set(FAR_C_budget_bytes, far_budget.limit_bytes);
+    return 0;
+}
+
+void far_core_exit(void)
+{
+    char path[64];
+
+    if (!far_core_started() || st.pid != far_os_getpid())
+        return;
+    far_nodes_leave();
+    far_log_flush(); /* what was said last must not be lost with the thread that writes it */
+    if (!st.shared)
+        return;
+    shm_path(path, sizeof(path));
+    far_syscall3(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+/* --- start */
+
+static int explain_userfaultfd(int ret, char *err, size_t errlen)
+{
+    if (ret == -EPERM)
+        far_format(err, errlen,
+                   "no permission for userfaultfd. As root: sysctl vm.unprivileged_userfaultfd=1, or give this user "
+                   "/dev/userfaultfd (setfacl -m u:NAME:rw /dev/userfaultfd); in a container allow the userfaultfd "
+                   "system call");
+    else if (ret == -ENOSYS)
+        far_format(err, errlen, "this kernel has no userfaultfd: far memory needs Linux 5.7 or later, with "
+                                "CONFIG_USERFAULTFD");
+    else
+        far_format(err, errlen, "userfaultfd cannot be opened (error %d)", -ret);
+    return ret;
+}
+
+static int check_options(const struct far_options *o, char *err, size_t errlen)
+{
+    if (o->local && o->local < FAR_BUDGET_MIN_BYTES) {
+        far_format(err, errlen, "FAR_LOCAL is %lu KiB; the least that far memory can work in is %lu KiB",
+                   o->local >> 10, (uint64_t)FAR_BUDGET_MIN_BYTES >> 10);
+        return -EINVAL;
+    }
+    if (o->copies != 1) {
+        far_format(err, errlen, "FAR_COPIES=%ld: this version keeps one copy", (long)o->copies);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static uint64_t victim_pages(uint64_t local_bytes)
+{
+    uint64_t pages = local_bytes / FAR_OS_PAGE_SIZE / 8;
+
+    pages = far_min(far_max(pages, (uint64_t)VICTIM_PAGES_LEAST), (uint64_t)VICTIM_PAGES_MOST);
+    return UINT64_C(1) << far_log2_floor(pages);
+}
+
+/* The window and, behind it, the victims' buffers: one reservation, half as large until the process may have it. */
+static int reserve(const struct far_options *o, uint64_t victims, char *err, size_t errlen)
+{
+    uint64_t bytes = far_align_up(o->window, (uint64_t)FAR_CHUNK_PAGES * FAR_OS_PAGE_SIZE);
+    int ret = -ENOMEM;
+
+    for (; bytes >= 64 * FAR_MIB; bytes = far_align_up(bytes / 2, (uint64_t)FAR_CHUNK_PAGES * FAR_OS_PAGE_SIZE)) {
+        if (far_vm_reserve(o->base, bytes + (victims << FAR_PAGE_SHIFT), PROT_NONE, &ret)) {
+            far_pager.base = o->base;
+            far_pager.pages = bytes >> FAR_PAGE_SHIFT;
+            far_vm_advise(o->base, bytes + (victims << FAR_PAGE_SHIFT), MADV_DONTFORK);
+            return far_vm_protect(o->base + bytes, victims << FAR_PAGE_SHIFT, PROT_READ | PROT_WRITE);
+        }
+        if (ret == -EEXIST)
+            break;
+    }
+    if (ret == -EEXIST)
+        far_format(err, errlen, "the addresses from %p on are in use: choose another FAR_BASE", (void *)o->base);
+    else
+        far_format(err, errlen, "no address range of 64 MiB or more can be reserved (error %d): raise ulimit -v, or "
+                                "set vm.overcommit_memory to 0 or 1", -ret);
+    return ret;
+}
+
+static int tables(char *err, size_t errlen)
+{
+    int ret;
+
+    far_pager.words = far_vm_reserve(0, far_pager.pages * sizeof(far_page_word), PROT_READ | PROT_WRITE, &ret);
+    far_pager.touched = far_vm_reserve(0, far_align_up(far_pager.pages / FAR_CHUNK_PAGES / 8 + 8, FAR_OS_PAGE_SIZE),
+                                       PROT_READ | PROT_WRITE, &ret);
+    if (far_pager.words && far_pager.touched)
+        ret = far_window_init(far_pager.base, far_pager.pages << FAR_PAGE_SHIFT);
+    if (ret < 0)
+        far_format(err, errlen, "no address space for the page tables of far memory (error %d): raise ulimit -v or "
+                                "lower FAR_WINDOW", -ret);
+    return ret;
+}
+
+static int open_userfaultfd(uint64_t victims, char *err, size_t errlen)
+{
+    uint64_t pages = far_pager.pages + victims;
+    int ret = far_uffd_open(st.features_mask, &far_pager.features);
+
+    if (ret < 0)
+        return explain_userfaultfd(ret, err, errlen);
+    far_pager.uffd = ret;
+    if (!(far_pager.features & FAR_UFFD_WP)) {
+        far_format(err, errlen, "this kernel's userfaultfd cannot write-protect: far memory needs Linux 5.7 or later");
+        return -ENOTSUP;
+    }
+    ret = far_uffd_register(far_pager.uffd, (void *)far_pager.base, pages << FAR_PAGE_SHIFT);
+    if (ret < 0)
+        return explain_userfaultfd(ret, err, errlen);
+    far_pager.pagemap = far_vm_pagemap_open();
+    return 0;
+}
+
+static int page_path(const struct far_options *o, char *err, size_t errlen)
+{
+    uint64_t victims = victim_pages(o->local);
+    int ret;
+
+    if ((ret = reserve(o, victims, err, errlen)) < 0 || (ret = tables(err, errlen)) < 0 ||
+        (ret = open_userfaultfd(victims, err, errlen)) < 0)
+        return ret;
+    far_pager.readahead = (unsigned)o->readahead;
+    far_pager.deadline_ns = o->deadline;
+    far_pager.page_class = far_slab_class(FAR_OS_PAGE_SIZE);
+    if ((ret = far_queue_init()) < 0 ||
+        (ret = far_victims_init(victims, far_pager.base + (far_pager.pages << FAR_PAGE_SHIFT))) < 0 ||
+        (ret = far_writeback_init()) < 0 || (ret = far_fault_init()) < 0)
+        far_format(err, errlen, "no memory for the runtime's own tables");
+    return ret;
+}
+
+static int start(const struct far_options *o, char *err, size_t errlen)
+{
+    int ret = check_options(o, err, errlen);
+
+    if (ret < 0)
+        return ret;
+    far_format(st.features_mask, sizeof(st.features_mask), "%s", o->features_mask);
+    st.stats = o->stats;
+    far_budget_init(o->local, o->overshoot ? o->overshoot : o->local / 4);
+    if ((ret = page_path(o, err, errlen)) < 0 || (ret = far_nodes_start(o, err, errlen)) < 0)
+        return ret;
+    far_start_counters();
+    ret = far_service_start();
+    if (ret < 0) {
+        far_format(err, errlen, "the runtime's threads cannot be started (error %d)", -ret);
+        return ret;
+    }
+    far_log_defer();
+    far_window_base = far_pager.base;
+    far_atomic_store_release(&far_window_bytes, far_pager.pages << FAR_PAGE_SHIFT);
+    return 0;
+}
+
+int far_core_start(const struct far_options *o, char *err, size_t errlen)
+{
+    if (far_likely(far_core_started()))
+        return 0;
+    far_mutex_lock(&st.lock);
+    if (st.state == 0) {
+        st.error = start(o, st.message, sizeof(st.message));
+        far_atomic_store_release(&st.state, st.error < 0 ? 2u : 1u);
+    }
+    far_mutex_unlock(&st.lock);
+    if (st.error < 0)
+        far_format(err, errlen, "%s", st.message);
+    return st.error;
+}

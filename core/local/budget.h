@@ -1,0 +1,52 @@
+/*
+ * budget.h - how much local memory far memory may use, and how much it does.
+ *
+ *   in use = resident pages * 4 KiB + metadata
+ *
+ * resident: pages of the window that are there, and pages of the victim cache. Metadata: everything that the runtime
+ * mapped for itself, as touched, and what far_core_account_meta() adds.
+ *
+ * Guarantee: in use <= limit, except for pages charged by force (see far_budget_force), which are counted and bounded
+ * by the overshoot. A limit of 0 is no limit.
+ *
+ * Synchronization: counters are atomic; any thread may charge. The watermarks are set at start and when the
+ * metadata grows.
+ */
+#ifndef FAR_CORE_LOCAL_BUDGET_H
+#define FAR_CORE_LOCAL_BUDGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct far_budget {
+    uint64_t limit_bytes;     /* atomic: FAR_LOCAL; 0 = none. Set at start, lifted at most once */
+    uint64_t overshoot_bytes; /* set at start */
+    uint64_t meta_bytes;      /* atomic */
+    uint64_t resident_pages;  /* atomic */
+    uint64_t peak_bytes;      /* atomic */
+};
+
+extern struct far_budget far_budget;
+
+/* The smallest limit that the runtime can work in. */
+#define FAR_BUDGET_MIN_BYTES (4ull << 20)
+
+void far_budget_init(uint64_t limit_bytes, uint64_t overshoot_bytes);
+/* No limit from here on: nothing can be evicted any more. Any thread. */
+void far_budget_lift(void);
+/* Takes n pages if they fit. */
+bool far_budget_charge(unsigned n);
+/* Takes n pages whether they fit or not, unless that passes the overshoot. Counts an event when it is over. */
+bool far_budget_force(unsigned n);
+void far_budget_uncharge(uint64_t n);
+void far_budget_add_meta(int64_t bytes);
+
+/* Pages that may still be charged; UINT64_MAX without a limit. */
+uint64_t far_budget_free_pages(void);
+/* Pages that the limit leaves beside the metadata; UINT64_MAX without a limit. */
+uint64_t far_budget_limit_pages(void);
+/* Below this many free pages the evacuator starts, and goes on until there are twice as many. */
+uint64_t far_budget_low_pages(void);
+uint64_t far_budget_used_bytes(void);
+
+#endif

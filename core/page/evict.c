@@ -1,0 +1,270 @@
+/* evict.c - see evict.h */
+#include "core/page/evict.h"
+
+#include <errno.h>
+
+#include "base/counters.h"
+#include "base/mutation.h"
+#include "core/local/budget.h"
+#include "core/local/queue.h"
+#include "core/page/pager.h"
+#include "core/page/take.h"
+#include "core/page/victim.h"
+#include "core/page/writeback.h"
+
+static uint64_t occupancy(void)
+{
+    return far_atomic_load_relaxed(&far_victims.head) - far_atomic_load_relaxed(&far_victims.tail);
+}
+
+/* Whether less is free than `marks` low marks and what the victim cache lacks. */
+static bool is_short(unsigned marks)
+{
+    uint64_t free = far_budget_free_pages();
+
+    if (free == UINT64_MAX || far_atomic_load_relaxed(&far_pager.no_evict))
+        return false;
+    return free < marks * far_budget_low_pages() + (far_victims.capacity - occupancy());
+}
+
+bool far_evict_needed(void)
+{
+    return is_short(1);
+}
+
+bool far_evict_satisfied(void)
+{
+    return !is_short(2);
+}
+
+/* --- taking */
+
+/* Pages that are zero need no victim: they are dropped at once. Returns how many claims are left. */
+static unsigned drop_zero_clean(struct far_claim *c, unsigned n, unsigned *dropped)
+{
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (far_word_state(c[i].was) == FAR_PAGE_CLEAN && far_word_value(c[i].was) == 0) {
+            far_vm_drop(far_page_addr(c[i].page), FAR_OS_PAGE_SIZE);
+            far_page_release(c[i].page, far_word_make(FAR_PAGE_ZERO, far_word_flags(c[i].was) & FAR_F_STICKY, 0, 0));
+            far_counter_inc(FAR_C_evict_clean);
+            (*dropped)++;
+        } else {
+            c[left++] = c[i];
+        }
+    }
+    far_budget_uncharge(*dropped);
+    return left;
+}
+
+static bool is_zero(const void *page)
+{
+    const uint64_t *p = page;
+
+    for (unsigned i = 0; i < FAR_OS_PAGE_SIZE / sizeof(*p); i += 8)
+        if (p[i] | p[i + 1] | p[i + 2] | p[i + 3] | p[i + 4] | p[i + 5] | p[i + 6] | p[i + 7])
+            return false;
+    return true;
+}
+
+static void advance_stamp(unsigned n)
+{
+    uint64_t limit = far_budget_limit_pages(), per = far_max(limit / 16, UINT64_C(1));
+    uint64_t before = far_atomic_add_relaxed(&far_pager.evicted, (uint64_t)n);
+
+    if (before / per != (before + n) / per)
+        far_atomic_add_relaxed(&far_pager.stamp, 1u);
+}
+
+/* A taken page becomes a victim: zero ones are forgotten, clean ones kept, dirty ones put into a request. */
+static void settle(const struct far_claim *c, uint64_t position, void *op)
+{
+    uint64_t index = far_victim_index(position);
+    struct far_victim *v = &far_victims.ring[index];
+    unsigned flags = far_word_flags(c->was) & (FAR_F_STICKY | FAR_F_MAIN);
+    bool dirty = far_word_state(c->was) == FAR_PAGE_DIRTY && !far_mutation(FAR_MUTATION_NO_DIRTY);
+
+    v->page = (uint32_t)c->page;
+    v->slot = far_word_value(c->was);
+    if ((dirty || v->slot == FAR_SLOT_NONE) && is_zero((const void *)far_victim_addr(index))) {
+        if (v->slot != FAR_SLOT_NONE)
+            far_slab_give(v->slot);
+        v->slot = FAR_SLOT_NONE;
+        far_atomic_store_release(&v->state, (uint32_t)FAR_VICTIM_DISCARD);
+        far_counter_inc(FAR_C_zero_elided);
+        far_page_release(c->page, far_word_make(FAR_PAGE_ZERO, flags, 0, 0));
+        return;
+    }
+    if (!dirty && v->slot != FAR_SLOT_NONE && far_slab_is_alive(v->slot)) {
+        far_atomic_store_release(&v->state, (uint32_t)FAR_VICTIM_CLEAN);
+        far_counter_inc(FAR_C_evict_clean);
+    } else {
+        int ret = far_writeback_add(op, index);
+
+        far_atomic_store_release(&v->state, (uint32_t)(ret ? FAR_VICTIM_DIRTY : FAR_VICTIM_WRITING));
+        if (ret)
+            far_writeback_unsent(ret);
+        far_counter_inc(FAR_C_evict_dirty);
+    }
+    far_page_release(c->page, far_word_make(FAR_PAGE_VICTIM, flags, 0, index + 1));
+}
+
+static unsigned take(struct far_claim *c, unsigned n)
+{
+    struct far_write_op *op = NULL;
+    unsigned total = far_take(c, n, settle, &op);
+
+    if (op)
+        far_writeback_submit(op);
+    far_counter_add(FAR_C_evict_pages, total);
+    advance_stamp(total);
+    return total;
+}
+
+/* Takes up to a batch of the coldest pages, as far as the ring has room. */
+static unsigned take_batch(void)
+{
+    uint32_t pages[FAR_EVICT_BATCH];
+    struct far_claim claims[FAR_EVICT_BATCH];
+    uint64_t room = far_victims.capacity - (far_victims.head - far_victims.tail);
+    unsigned want = (unsigned)far_min(room, (uint64_t)FAR_EVICT_BATCH), n = 0, dropped = 0;
+
+    for (unsigned tries = 0; n < want && tries < 8; tries++) {
+        enum far_queue q;
+        unsigned got = far_queue_pop(pages, want - n, &q);
+
+        if (!got)
+            break;
+        for (unsigned i = 0; i < got; i++)
+            n += far_claim(pages[i], q, &claims[n]);
+    }
+    n = drop_zero_clean(claims, n, &dropped);
+    return dropped + (n ? take(claims, n) : 0);
+}
+
+/* --- freeing */
+
+/* Takes the page of a CLEAN victim from VICTIM to REMOTE. false: not now. If its node died meanwhile, what is here is the
+ * last copy and must go elsewhere. */
+static bool make_remote(uint64_t index)
+{
+    struct far_victim *v = &far_victims.ring[index];
+    uint32_t page = far_atomic_load_relaxed(&v->page); /* old if it is being moved: then its word is not VICTIM */
+    far_page_word w = far_page_load(page);
+    far_slot slot = far_atomic_load_relaxed(&v->slot);
+
+    if (far_word_state(w) != FAR_PAGE_VICTIM || far_word_value(w) != index + 1)
+        return false; /* somebody is just taking it: a moment later it is DISCARD */
+    if (far_unlikely(!far_slab_is_alive(slot))) {
+        if (far_page_cas(page, &w, far_word_with_state(w, FAR_PAGE_EVICT))) {
+            far_writeback_lost(index);
+            far_page_release(page, w);
+        }
+        return false;
+    }
+    if (!far_page_cas(page, &w, far_word_make(FAR_PAGE_REMOTE, far_word_flags(w) & FAR_F_STICKY, far_pager_stamp(), slot)))
+        return false;
+    v->slot = FAR_SLOT_NONE;
+    return true;
+}
+
+/* Whether the victim's memory may be freed now. */
+static bool free_victim(uint64_t index)
+{
+    struct far_victim *v = &far_victims.ring[index];
+    uint32_t state = far_atomic_load_acquire(&v->state);
+
+    if (state == FAR_VICTIM_CLEAN && make_remote(index))
+        state = FAR_VICTIM_DISCARD;
+    if (state != FAR_VICTIM_DISCARD)
+        return state == FAR_VICTIM_FREE;
+    far_atomic_store_relaxed(&v->state, (uint32_t)FAR_VICTIM_FREE);
+    return true;
+}
+
+/* Frees up to `want` victims from the tail on; stops at one that is still being written. */
+static unsigned free_batch(unsigned want)
+{
+    unsigned n = 0;
+    uint64_t tail = far_victims.tail, first = far_victim_index(tail);
+
+    while (n < want && tail + n != far_victims.head && free_victim(far_victim_index(tail + n)))
+        n++;
+    if (!n)
+        return 0;
+    uint64_t until_end = far_min((uint64_t)n, far_victims.capacity - first);
+
+    far_vm_drop(far_victim_addr(first), until_end << FAR_PAGE_SHIFT);
+    if (until_end < n)
+        far_vm_drop(far_victim_addr(0), (n - until_end) << FAR_PAGE_SHIFT);
+    far_atomic_store_relaxed(&far_victims.tail, tail + n);
+    far_budget_uncharge(n);
+    return n;
+}
+
+static bool tail_is_writing(void)
+{
+    uint32_t state;
+
+    if (far_victims.tail == far_victims.head)
+        return false;
+    state = far_atomic_load_acquire(&far_victims.ring[far_victim_index(far_victims.tail)].state);
+    return state == FAR_VICTIM_WRITING || state == FAR_VICTIM_ORPHAN;
+}
+
+/* How many victims should be freed now. */
+static unsigned free_wanted(void)
+{
+    uint64_t free = far_budget_free_pages(), high = 2 * far_budget_low_pages();
+
+    return free >= high ? 0 : (unsigned)far_min(high - free, (uint64_t)FAR_EVICT_BATCH);
+}
+
+unsigned far_evict_step(void)
+{
+    unsigned freed, taken;
+
+    if (far_atomic_load_seq_cst(&far_pager.no_evict))
+        return 0;
+    far_engine_poll(far_pager.write_engine);
+    far_writeback_retry();
+    freed = free_batch(free_wanted());
+    if (freed)
+        far_writeback_set_obstacle(0);
+    far_writeback_reserve();
+    taken = take_batch();
+    if (freed + taken)
+        return freed + taken;
+    if (free_wanted() && tail_is_writing() && far_writeback_wait())
+        return 1;
+    if (!far_writeback_has_unsent())
+        far_writeback_set_obstacle(-EBUSY);
+    return 0;
+}
+
+unsigned far_evict_pages(uint64_t page, uint64_t pages)
+{
+    struct far_claim claims[FAR_EVICT_BATCH];
+    unsigned n = 0;
+
+    if (far_atomic_load_seq_cst(&far_pager.no_evict))
+        return 0;
+    for (uint64_t p = page; p < page + pages && n < FAR_EVICT_BATCH; p++)
+        if (far_chunk_touched(p))
+            n += far_claim_in_place(p, &claims[n]);
+    while (n && far_victims.capacity - (far_victims.head - far_victims.tail) < n) {
+        if (!free_batch(FAR_EVICT_BATCH) && !far_writeback_wait()) {
+            while (n)
+                far_unclaim(&claims[--n]);
+            return 0;
+        }
+    }
+    return n ? take(claims, n) : 0;
+}
+
+void far_evict_drain(void)
+{
+    while (far_writeback_wait())
+        ;
+}

@@ -1,0 +1,30 @@
+/*
+ * evict.h - the evacuator: takes cold pages out of the window, writes dirty ones back, frees local memory.
+ *
+ * One step moves at most FAR_EVICT_BATCH pages from the window into the victim cache (MOVE where the kernel has it,
+ * else write-protect, copy, drop), submits the write-back of the dirty ones, and frees as many of the oldest
+ * victims whose content is safe on a node.
+ *
+ * Guarantees
+ *   - Local memory of a page is freed only after its content was acknowledged, or is zero.
+ *   - A page that cannot be taken (pinned, shared in a way that MOVE refuses) stays as it was.
+ *   - A step takes bounded time except where it waits for acknowledgements or a span, which have the node's deadline.
+ */
+#ifndef FAR_CORE_PAGE_EVICT_H
+#define FAR_CORE_PAGE_EVICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Whether evacuation should start: free memory, less what the victim cache still lacks, is below the low mark. Once started it
+ * goes on until twice as much is free (far_evict_satisfied), so that it runs in batches and not for every fault. */
+bool far_evict_needed(void);
+bool far_evict_satisfied(void);
+/* One step, under evict_lock. Returns pages freed + pages taken; 0: no progress was possible. */
+unsigned far_evict_step(void);
+/* Waits, under evict_lock, until no write-back is under way: acknowledged, or failed for good. */
+void far_evict_drain(void);
+/* Takes these pages next, if they are there: MADV_COLD. */
+unsigned far_evict_pages(uint64_t page, uint64_t pages);
+
+#endif

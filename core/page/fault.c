@@ -1,0 +1,372 @@
+/* fault.c - see fault.h */
+#include "core/page/fault.h"
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/format.h"
+#include "base/log.h"
+#include "base/mutation.h"
+#include "core/local/budget.h"
+#include "core/page/evict.h"
+#include "core/page/fetch.h"
+#include "core/page/pager.h"
+#include "core/page/readahead.h"
+#include "core/page/service.h"
+#include "core/page/victim.h"
+#include "core/page/window.h"
+#include "core/page/writeback.h"
+
+#define ZERO_AHEAD_PAGES 64u /* first touches in sequence are answered this many at a time, at most */
+#define WP_AHEAD_PAGES   32u
+#define STARVED_RETRY_NS (20 * FAR_NS_PER_MS)
+#define STARVED_FORCE_NS (100 * FAR_NS_PER_MS) /* without progress for so long, the budget may be passed */
+
+/* Handler thread only, but for far_pager.starved. */
+static struct {
+    struct far_readahead zero, fetch, wp;
+    uint64_t starved_ns; /* since when every charge failed, 0 = the last one did not */
+    uint64_t warned_ns;
+    const void *zeros; /* ZERO_AHEAD_PAGES + 1 pages that are never written: no memory behind them */
+} fs;
+
+int far_fault_init(void)
+{
+    far_readahead_init(&fs.zero, ZERO_AHEAD_PAGES);
+    far_readahead_init(&fs.wp, WP_AHEAD_PAGES);
+    far_readahead_init(&fs.fetch, far_pager.readahead);
+    fs.starved_ns = 0;
+    if (!fs.zeros)
+        fs.zeros = far_os_map((ZERO_AHEAD_PAGES + 1) * FAR_OS_PAGE_SIZE);
+    return fs.zeros ? far_fetch_init() : -ENOMEM;
+}
+
+void far_fault_reset_in_child(void)
+{
+    fs.starved_ns = 0;
+    far_atomic_store_relaxed(&far_pager.starved, 0u);
+    far_fetch_reset_in_child();
+}
+
+unsigned far_fault_fetching(void)
+{
+    return far_fetch_busy();
+}
+
+/* --- local memory */
+
+static bool may_overshoot(uint64_t now)
+{
+    return fs.starved_ns && now - fs.starved_ns > STARVED_FORCE_NS && far_writeback_obstacle() != 0;
+}
+
+/* The thread stays asleep until far_fault_memory_freed() wakes all. */
+static void put_off(uint64_t now)
+{
+    if (!fs.starved_ns)
+        fs.starved_ns = now;
+    far_atomic_store_seq_cst(&far_pager.starved, 1u);
+}
+
+/* All buffers are in use: a completed fetch wakes the thread. That is no lack of memory, however slow the node is. */
+static void wait_for_buffer(void)
+{
+    far_atomic_store_seq_cst(&far_pager.starved, 1u);
+}
+
+/* Charges a page that a thread waits for. false: the fault is put off until memory is freed. */
+static bool charge(uint64_t now)
+{
+    if (far_likely(far_budget_charge(1))) {
+        fs.starved_ns = 0; /* memory is being freed: whoever is put off next begins to wait then */
+        return true;
+    }
+    /* seq_cst on both sides: either the evacuator sees the flag after freeing, or the second try succeeds. */
+    put_off(now);
+    if (far_budget_charge(1) || (may_overshoot(now) && far_budget_force(1)))
+        return true;
+    far_counter_inc(FAR_C_backpressure_waits);
+    far_service_kick_evacuator();
+    return false;
+}
+
+/* Charges up to n pages that nobody waits for yet; never takes the last of the memory for them. */
+static unsigned charge_ahead(unsigned n)
+{
+    uint64_t free = far_budget_free_pages();
+
+    n = (unsigned)far_min((uint64_t)n, free / 4);
+    return n && far_budget_charge(n) ? n : 0;
+}
+
+void far_fault_memory_freed(void)
+{
+    if (far_unlikely(far_atomic_load_seq_cst(&far_pager.starved)) &&
+        far_atomic_exchange_seq_cst(&far_pager.starved, 0u))
+        far_uffd_wake(far_pager.uffd, far_pager.base, far_pager.pages << FAR_PAGE_SHIFT);
+}
+
+uint64_t far_fault_deadline(void)
+{
+    return far_atomic_load_relaxed(&far_pager.starved) ? far_now_ns() + STARVED_RETRY_NS : UINT64_MAX;
+}
+
+/* A node that is not as it should be, for messages; NULL if there is none. */
+static const struct far_node *troubled_node(void)
+{
+    for (unsigned i = 0; i < far_pager.n_nodes; i++)
+        if (far_node_state(far_pager.nodes[i]) != FAR_NODE_UP)
+            return far_pager.nodes[i];
+    return NULL;
+}
+
+static void obstacle_text(int why, char *text, size_t cap)
+{
+    const struct far_node *node = troubled_node();
+    bool dead = node && far_node_state(node) == FAR_NODE_DEAD;
+
+    if (why == -ENOSPC)
+        far_format(text, cap, "all memory nodes are full: give farmemd more --memory, or name more nodes (FAR_NODES)");
+    else if (why == -ESHUTDOWN)
+        far_format(text, cap, "the memory nodes are shutting down");
+    else if (why == -EBUSY)
+        far_format(text, cap, "all of it is locked or in use by the kernel: raise FAR_LOCAL");
+    else if (node)
+        far_format(text, cap, "memory node %s %s: %s", far_node_url(node), dead ? "is lost" : "is not there",
+                   far_node_reason(node));
+    else
+        far_format(text, cap, "memory nodes do not answer (error %d)", -why);
+}
+
+void far_fault_check_starved(uint64_t now)
+{
+    int why = far_writeback_obstacle();
+    uint64_t waited = now - fs.starved_ns;
+    char text[FAR_LOG_LINE / 2];
+
+    if (!far_atomic_load_relaxed(&far_pager.starved) || !fs.starved_ns)
+        return;
+    if (waited > far_pager.deadline_ns) {
+        obstacle_text(why, text, sizeof(text));
+        far_die("no local memory could be freed for %lu ms (FAR_LOCAL is %lu MiB, the overshoot is used up): %s",
+                waited / FAR_NS_PER_MS, far_budget.limit_bytes >> 20, text);
+    }
+    if (why && waited > FAR_NS_PER_SEC && now - fs.warned_ns > FAR_NS_PER_SEC) {
+        obstacle_text(why, text, sizeof(text));
+        far_log_warn("no local memory is left and none can be freed: %s", text);
+        fs.warned_ns = now;
+    }
+    far_fault_memory_freed(); /* they try again: by now they may be allowed to overshoot */
+}
+
+/* --- the states */
+
+/* Leaves pages that were to be zero pages as they were: the mapping is going away or the process is. */
+static void zero_give_up(uint64_t page, unsigned n)
+{
+    far_budget_uncharge(n);
+    for (unsigned i = 0; i < n; i++) {
+        far_page_word w = far_page_load(page + i);
+
+        far_page_release(page + i, far_word_make(FAR_PAGE_ZERO, far_word_flags(w) & FAR_F_STICKY, 0, 0));
+    }
+    far_uffd_wake(far_pager.uffd, far_page_addr(page), (size_t)n << FAR_PAGE_SHIFT);
+}
+
+/* Installs zero pages in [page, page + n), owned and charged. For a writer they are DIRTY at once. For a reader they come
+ * in protected in one step, by a copy of zeros: a ZEROPAGE that is protected afterwards lets through the write of a third
+ * thread in between, which would be taken for clean. */
+static void zero_install(uint64_t page, unsigned n, bool write)
+{
+    size_t bytes = (size_t)n << FAR_PAGE_SHIFT, done = 0;
+    bool protect = !far_mutation(FAR_MUTATION_NO_ZERO_PROTECT);
+    int ret = write ? far_uffd_zero(far_pager.uffd, far_page_addr(page), bytes, &done)
+                    : far_uffd_copy(far_pager.uffd, far_page_addr(page), fs.zeros, bytes, protect, &done);
+
+    if (far_unlikely(ret < 0)) {
+        if (done)
+            far_vm_drop(far_page_addr(page), done);
+        zero_give_up(page, n);
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        unsigned flags = far_word_flags(far_page_load(page + i)) & FAR_F_STICKY;
+
+        far_page_release_there(page + i, far_word_make(write ? FAR_PAGE_DIRTY : FAR_PAGE_CLEAN, flags, 0, 0));
+    }
+}
+
+static bool fault_zero(uint64_t page, far_page_word w, bool write, uint64_t now)
+{
+    struct far_ahead ahead;
+    unsigned n = 1, room = 0;
+
+    if (!charge(now))
+        return true;
+    if (!far_page_cas(page, &w, far_word_with_state(w, FAR_PAGE_BUSY))) {
+        far_budget_uncharge(1);
+        return false;
+    }
+    ahead = far_readahead_fault(&fs.zero, page);
+    if (ahead.count && ahead.direction > 0)
+        room = charge_ahead(far_window_run(page + 1, far_min(ahead.count, FAR_CHUNK_PAGES - 1)));
+    for (; n <= room; n++) {
+        if (!((page + n) & (FAR_CHUNK_PAGES - 1)))
+            far_chunk_touch(page + n);
+        w = far_page_load(page + n);
+        if (far_word_state(w) != FAR_PAGE_ZERO || !far_page_cas(page + n, &w, far_word_with_state(w, FAR_PAGE_BUSY)))
+            break;
+    }
+    if (n - 1 < room)
+        far_budget_uncharge(room - (n - 1));
+    zero_install(page, n, write);
+    far_counter_inc(FAR_C_faults_zero);
+    return true;
+}
+
+static bool fault_remote(uint64_t page, far_page_word w, bool write, uint64_t now)
+{
+    struct far_ahead ahead;
+
+    if (!far_fetch_ready()) {
+        wait_for_buffer();
+        return true;
+    }
+    if (!charge(now))
+        return true;
+    if (!far_page_cas(page, &w, far_word_with_state(w, FAR_PAGE_BUSY))) {
+        far_budget_uncharge(1);
+        return false;
+    }
+    if (!far_fetch_add(page, w, write, now)) {
+        far_budget_uncharge(1);
+        far_page_release(page, w);
+        wait_for_buffer();
+        return true;
+    }
+    far_counter_inc(FAR_C_fetch_pages);
+    ahead = far_readahead_fault(&fs.fetch, page);
+    if (ahead.count)
+        far_fetch_ahead(page, ahead.count, ahead.direction, write);
+    return true;
+}
+
+static bool fault_victim(uint64_t page, far_page_word w, bool write, uint64_t now)
+{
+    uint64_t index = far_word_value(w) - 1;
+    size_t done;
+    far_slot slot;
+
+    if (!charge(now))
+        return true;
+    if (!far_page_cas(page, &w, far_word_make(FAR_PAGE_BUSY, far_word_flags(w), 0, 0))) {
+        far_budget_uncharge(1);
+        return false;
+    }
+    /* We own the page, so a CLEAN victim stays so until we leave it; a WRITING one may become CLEAN, no harm. */
+    bool clean = far_atomic_load_acquire(&far_victims.ring[index].state) == FAR_VICTIM_CLEAN && !write;
+    int ret = far_uffd_copy(far_pager.uffd, far_page_addr(page), (const void *)far_victim_addr(index),
+                            FAR_OS_PAGE_SIZE, clean, &done);
+
+    if (far_unlikely(ret < 0)) { /* the mapping is going away: it stays a victim */
+        far_budget_uncharge(1);
+        far_page_release(page, w);
+        far_uffd_wake(far_pager.uffd, far_page_addr(page), FAR_OS_PAGE_SIZE);
+        return true;
+    }
+    far_victim_leave(index, &slot);
+    far_page_release_there(page, far_word_make(clean ? FAR_PAGE_CLEAN : FAR_PAGE_DIRTY,
+                                               (far_word_flags(w) & FAR_F_STICKY) | FAR_F_MAIN, 0, slot));
+    far_counter_inc(FAR_C_victim_hits);
+    return true;
+}
+
+/* A write to a protected page. The page is owned while it is un-protected: nobody can take it in between, so what
+ * is written from then on is never taken for clean. Neighbours of a sequential writer go along. */
+static bool fault_protected(uint64_t page, far_page_word w)
+{
+    struct far_ahead ahead;
+    unsigned n = 1;
+
+    if (!far_page_cas(page, &w, far_word_with_state(w, FAR_PAGE_BUSY)))
+        return false;
+    ahead = far_readahead_fault(&fs.wp, page);
+    for (; ahead.direction > 0 && n <= ahead.count && page + n < far_pager.pages; n++) {
+        if (!far_chunk_touched(page + n))
+            break;
+        far_page_word next = far_page_load(page + n);
+
+        if (far_word_state(next) != FAR_PAGE_CLEAN || far_word_value(next) == 0 ||
+            !far_page_cas(page + n, &next, far_word_with_state(next, FAR_PAGE_BUSY)))
+            break;
+    }
+    far_uffd_protect(far_pager.uffd, far_page_addr(page), (size_t)n << FAR_PAGE_SHIFT, false);
+    for (unsigned i = 0; i < n; i++)
+        far_page_release(page + i, far_word_with_state(far_page_load(page + i), FAR_PAGE_DIRTY));
+    far_counter_inc(FAR_C_faults_wp);
+    return true;
+}
+
+static void fault_poison(uint64_t page)
+{
+    far_uffd_poison(far_pager.uffd, far_page_addr(page), FAR_OS_PAGE_SIZE);
+    far_uffd_wake(far_pager.uffd, far_page_addr(page), FAR_OS_PAGE_SIZE);
+}
+
+/* true: the fault needs no more attention now. false: the word changed under us, look again. */
+static bool fault_try(const struct far_uffd_fault *f, uint64_t page, uint64_t now)
+{
+    far_page_word w = far_page_load(page);
+
+    switch (far_word_state(w)) {
+    case FAR_PAGE_ZERO:
+        return fault_zero(page, w, f->write, now);
+    case FAR_PAGE_REMOTE:
+        return fault_remote(page, w, f->write, now);
+    case FAR_PAGE_VICTIM:
+        return fault_victim(page, w, f->write, now);
+    case FAR_PAGE_CLEAN:
+    case FAR_PAGE_DIRTY:
+        if (f->wp)
+            return fault_protected(page, w);
+        far_counter_inc(FAR_C_faults_stale); /* somebody else's fault brought the page */
+        far_uffd_wake(far_pager.uffd, f->addr, FAR_OS_PAGE_SIZE);
+        return true;
+    case FAR_PAGE_BUSY:
+    case FAR_PAGE_EVICT:
+        return far_page_wait_flag(page);
+    case FAR_PAGE_POISON:
+        fault_poison(page);
+        return true;
+    }
+    far_unreachable();
+}
+
+void far_fault(const struct far_uffd_fault *f, uint64_t now)
+{
+    uint64_t page = far_page_of(f->addr);
+
+    if (far_unlikely(page >= far_pager.pages)) /* the victims' buffers: only the runtime touches them */
+        far_die("the runtime faulted on its own buffer at %p", (void *)f->addr);
+    far_chunk_touch(page);
+    far_counter_inc(FAR_C_faults_missing);
+    while (!fault_try(f, page, now))
+        ;
+    if (far_word_state(far_page_load(page)) != FAR_PAGE_BUSY) /* a fetch reports its own time */
+        far_counter_record(FAR_H_fault_ns, far_now_ns() - now);
+}
+
+void far_fault_flush(void)
+{
+    far_fetch_flush();
+    if (far_evict_needed())
+        far_service_kick_evacuator();
+}
+
+void far_fault_prefetch(uint64_t page, uint64_t pages)
+{
+    if (far_fetch_ready())
+        far_fetch_ahead(page - 1, (unsigned)far_min(pages, UINT64_C(512)), 1, false);
+}

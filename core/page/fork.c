@@ -1,0 +1,172 @@
+/*
+ * fork.c - a child sees far memory as it was at fork, whatever the parent does afterwards.
+ *
+ * Prepare, in this order (each phase makes the next one's assumption true):
+ *   0. signals are blocked: a handler that touched far memory after phase 5 would wait for its own thread
+ *   1. the housekeeper stops returning spans and asking nodes
+ *   2. range_lock for writing: no range operation of the program is half done
+ *   3. evict_lock: no page is EVICT; the writes under way are waited for, so no victim is WRITING
+ *   4. every node clones the session: the child's claim to our spans is acknowledged before the child exists
+ *   5. the handler stops between two transitions, no fetch under way: no page is BUSY
+ *   6. our spans are shared from now on: neither process writes them again while the other holds them (slab lock held)
+ *   7. the window may be inherited (at all other times it is not: a child that was made without us gets SIGSEGV, not
+ *      zeros)
+ * The parent undoes 7, 5, 3, 2, 1, 0. The child registers the window with a userfaultfd of its own before anything can touch
+ * it; what is there is shared with the parent copy-on-write and counts as DIRTY (the child's page tables have no
+ * write protection); what is not there is fetched through the clone of the session.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/format.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "core/core.h"
+#include "core/local/queue.h"
+#include "core/page/evict.h"
+#include "core/page/fault.h"
+#include "core/page/pager.h"
+#include "core/page/service.h"
+#include "core/page/victim.h"
+#include "core/page/window.h"
+#include "core/page/wipe.h"
+#include "core/page/writeback.h"
+#include "core/remote/nodes.h"
+#include "core/remote/slab.h"
+#include "core/start.h"
+
+static struct {
+    bool prepared; /* all phases: the child may live */
+} fk;
+
+static void inherit_window(bool yes)
+{
+    far_vm_advise(far_pager.base, (far_pager.pages + far_victims.capacity) << FAR_PAGE_SHIFT,
+                  yes ? MADV_DOFORK : MADV_DONTFORK);
+}
+
+static void lock_evict(void)
+{
+    far_atomic_store_seq_cst(&far_pager.evict_wanted, 1u);
+    far_mutex_lock(&far_pager.evict_lock);
+}
+
+static void unlock_evict(void)
+{
+    far_mutex_unlock(&far_pager.evict_lock);
+    far_atomic_store_seq_cst(&far_pager.evict_wanted, 0u);
+    far_os_futex_wake(&far_pager.evict_wanted, 1);
+}
+
+int far_core_fork_prepare(void)
+{
+    bool shared = false;
+    int ret;
+
+    fk.prepared = false;
+    far_signals_block();
+    far_service_hold_housekeeping();
+    far_range_lock_write();
+    lock_evict();
+    far_evict_drain();
+    ret = far_nodes_clone(&shared);
+    if (ret == 0)
+        ret = far_service_freeze();
+    far_slab_lock(); /* until parent or child lets go: a node's death may want it at any time */
+    if (shared)      /* also if the fork fails now: a node may have made its clone, and will refuse our writes */
+        far_slab_share_all_locked();
+    if (ret < 0)
+        return ret == -EHOSTDOWN ? -ENOMEM : ret;
+    inherit_window(true);
+    fk.prepared = true;
+    far_counter_inc(FAR_C_fork_clones);
+    return 0;
+}
+
+void far_core_fork_parent(void)
+{
+    if (fk.prepared) {
+        inherit_window(false);
+        far_service_thaw();
+    }
+    far_slab_unlock();
+    unlock_evict();
+    far_range_unlock_write();
+    far_service_release_housekeeping();
+    far_signals_restore();
+}
+
+/* --- child */
+
+/* What the parent's page tables protected is not protected here. All that is there may be written unseen: DIRTY. */
+static void restate_chunk(uint64_t first)
+{
+    for (uint64_t p = first; p < first + FAR_CHUNK_PAGES; p++)
+        if (far_word_state(far_pager.words[p]) == FAR_PAGE_CLEAN)
+            far_pager.words[p] = far_word_with_state(far_pager.words[p], FAR_PAGE_DIRTY);
+}
+
+static void restate(void)
+{
+    for (uint64_t p = 0; p < far_window_top(); p += FAR_CHUNK_PAGES)
+        if (far_chunk_touched(p))
+            restate_chunk(p);
+}
+
+static int own_userfaultfd(void)
+{
+    unsigned features;
+    size_t bytes = (far_pager.pages + far_victims.capacity) << FAR_PAGE_SHIFT;
+    int fd = far_uffd_open(far_start_features_mask(), &features), ret;
+
+    if (fd < 0)
+        return fd;
+    ret = far_uffd_register(fd, (void *)far_pager.base, bytes);
+    far_os_close(far_pager.uffd);
+    far_pager.uffd = fd;
+    far_pager.features = features;
+    if (far_pager.pagemap >= 0) { /* the parent's page tables are no use here */
+        far_os_close(far_pager.pagemap);
+        far_pager.pagemap = far_vm_pagemap_open();
+    }
+    return ret;
+}
+
+void far_core_fork_child_early(void)
+{
+    int ret;
+
+    far_log_reset_in_child();
+    if (far_service_freeze_broken())
+        far_die("fork: a thread waited for far memory while fork waited for that thread, so the parent's memory went "
+                "on changing: this child would not see it as it was at fork and ends here");
+    ret = own_userfaultfd();
+    if (ret < 0)
+        far_die("fork: the child cannot have a userfaultfd (error %d): it would read zeros, so it ends here", -ret);
+    inherit_window(false);
+    restate();
+    far_counters_reset_in_child();
+    far_service_reset_in_child();
+    far_fault_reset_in_child();
+    far_writeback_reset_in_child();
+    far_slab_unlock();
+    unlock_evict();
+    far_range_unlock_write();
+}
+
+void far_core_fork_child_late(void)
+{
+    int ret = far_nodes_in_child();
+
+    if (ret == 0)
+        ret = far_start_counters();
+    if (ret == 0)
+        ret = far_service_start();
+    if (ret < 0)
+        far_die("fork: far memory cannot be served in the child (error %d), so it ends here", -ret);
+    far_wipe_each(far_range_drop_pages);
+    far_log_defer();
+    far_signals_restore();
+}
