@@ -1,0 +1,25 @@
+/* glibc.h - prototypes of what glibc exports without declaring it, or declares only under other macros. */
+#ifndef FAR_SHIM_GLIBC_H
+#define FAR_SHIM_GLIBC_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* A second name for an exported function, with all that headers promised about the first. */
+#ifdef __clang__
+#define FAR_ALIAS(of) __attribute__((alias(#of)))
+#else
+#define FAR_ALIAS(of) __attribute__((alias(#of), copy(of)))
+#endif
+
+void cfree(void *p);
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t n, size_t bytes);
+void *__libc_realloc(void *p, size_t bytes);
+void __libc_free(void *p);
+void *__libc_memalign(size_t align, size_t bytes);
+void *__libc_valloc(size_t bytes);
+void *__libc_pvalloc(size_t bytes);
+pid_t __fork(void);
+
+#endif

@@ -1,0 +1,95 @@
+/* init.c - what happens when the library is loaded, and when the process ends.
+ *
+ * The constructor reads the options and opens the gate if FAR_POLICY says so; it starts nothing: no thread, no
+ * socket, no mapping. Most processes that we are preloaded into (shells, make, sed) never get further.
+ *
+ * A mistake in an option ends the program before it began, with a message and FAR_EXIT_REFUSED: a typing error must
+ * not look like a program that runs well without far memory.
+ *
+ * Programs that run with more rights than their user (AT_SECURE) are left alone. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "shim/glibc.h"
+#include "shim/next.h"
+#include "shim/policy.h"
+#include "shim/shim.h"
+
+struct far_options far_shim_options; /* .who is 0 until they are read */
+
+/* The descriptor of a log file, -1 if there is none; descriptors.c protects it. */
+int far_shim_log_fd = -1;
+
+/* Just before the runtime starts. Unless FAR_LOG says otherwise, messages go to people, that is, to a terminal: the
+ * program's stderr may be what somebody compares. Descriptor 2 is used as it is, not copied: a copy would keep a pipe
+ * open that a daemon means to close. */
+void far_shim_open_log(void)
+{
+    const struct far_options *o = &far_shim_options;
+    int fd = -1;
+
+    if (!strcmp(o->log, "stderr")) {
+        if (o->source[FAR_OPTION_log] != FAR_FROM_DEFAULT || isatty(STDERR_FILENO))
+            fd = STDERR_FILENO;
+    } else if (strcmp(o->log, "none") != 0) {
+        fd = far_os_open(o->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
+        if (fd < 0)
+            far_shim_refuse("FAR_LOG: cannot open %s (error %d)", o->log, -fd);
+        fd = far_shim_log_fd = far_os_fd_high(fd);
+    }
+    far_shim_log_to(fd, (int)o->log_level);
+}
+
+__attribute__((constructor)) static void far_shim_init(void)
+{
+    struct far_options *o = &far_shim_options;
+    char err[FAR_OPTION_ERROR];
+    int saved = errno;
+
+    far_next_init();
+    if (!getauxval(AT_SECURE)) {
+        far_options_init(o, FAR_WHERE_SHIM);
+        if (far_options_load(o, environ, err, sizeof(err)) < 0)
+            far_shim_refuse("%s", err);
+        if (far_policy_init(o->policy) < 0)
+            far_shim_refuse("FAR_POLICY: not annotated, all or size>=SIZE: %s", o->policy);
+    }
+    errno = saved;
+}
+
+__attribute__((destructor)) static void far_shim_exit(void)
+{
+    int saved = errno;
+
+    if (!far_core_started())
+        return;
+    far_busy_enter();
+    far_core_exit();
+    far_busy_leave();
+    errno = saved;
+}
+
+/* Ends that run no destructors (shells after a fork): the counters' file must go all the same. A child of vfork, which shares
+ * our memory, is told apart by its process id. */
+FAR_EXPORT void _exit(int status)
+{
+    if (far_core_started())
+        far_core_exit();
+    for (;;)
+        far_syscall1(SYS_exit_group, status);
+}
+
+FAR_EXPORT void _Exit(int status) FAR_ALIAS(_exit);
+
+/* jemalloc ends the process where its own profile cannot be opened. */
+_Noreturn void far_jemalloc_exit(int status);
+_Noreturn void far_jemalloc_exit(int status)
+{
+    for (;;)
+        far_syscall1(SYS_exit_group, status);
+}

@@ -1,0 +1,55 @@
+/* map.h - mappings: anonymous ones that are far memory, and every call that may name far memory.
+ *
+ * Which mmaps are far: policy.h; of those, only anonymous private readable and writable ones without a wish for
+ * place or kind (no address, no MAP_FIXED, STACK, GROWSDOWN, HUGETLB, LOCKED or 32BIT).
+ *
+ * A call whose range lies in the far window is answered by the core's far_range_*; one outside enters the kernel as
+ * it is; one that reaches over the border is split, and each part treated so.
+ *
+ * What differs from the kernel's behaviour for far memory, on purpose:
+ *   MAP_FIXED     over far memory: anonymous private memory replaces the content (zeros, new protection); files and
+ *                 shared memory cannot be there: EINVAL, and a line that says so
+ *   mremap        never grows in place; the new place is readable and writable whatever the old one was
+ *   mlock         counts against FAR_LOCAL (ENOMEM beyond). mlockall locks everything but far memory, and what is
+ *                 not resident yet is locked when it is first touched (MCL_ONFAULT)
+ *   MADV_DONTFORK accepted without effect: a child sees the memory instead of dying on it
+ *   MADV_FREE     drops at once
+ *   pkey_mprotect far memory has no protection keys: EINVAL
+ */
+#ifndef FAR_SHIM_MAP_H
+#define FAR_SHIM_MAP_H
+
+#include <errno.h>
+
+#include "shim/shim.h"
+
+#pragma GCC visibility push(hidden)
+
+/* A range of pages cut at the borders of the far window. Empty parts have no bytes. */
+struct far_cut {
+    char *below, *far, *above;
+    size_t below_bytes, far_bytes, above_bytes;
+};
+
+/* bytes is rounded up to pages. False if no byte is far: the usual case, and the only one before the start. A range
+ * that wraps around is never far: the kernel refuses it. */
+bool far_map_cut(const void *p, size_t bytes, struct far_cut *cut);
+
+/* Applies `far` to the far part and system call `nr` to the others: far's -errno or the kernel's; all parts are
+ * tried. `a` and `b` are further arguments, passed to both. */
+int far_map_each(const struct far_cut *cut, long nr, long a, long b, int (*far)(void *p, size_t bytes, long a, long b));
+
+/* The core's result for pages of a range that was checked: what it does not know is not mapped (ENOMEM to the kernel). */
+static inline int far_map_hole(int ret)
+{
+    return ret == -EINVAL ? -ENOMEM : ret;
+}
+
+/* As libc returns it: -1 and errno, or ret. */
+long far_map_result(long ret);
+
+/* The runtime has started: takes the far window out of an earlier mlockall. */
+void far_map_started(void);
+
+#pragma GCC visibility pop
+#endif

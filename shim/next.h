@@ -1,0 +1,37 @@
+/* next.h - the functions behind our wrappers: those of the next library in line, usually libc.
+ *
+ * Looked up once by the constructor (dlsym, RTLD_NEXT), so that other preloaded libraries keep their place behind
+ * us. Before that, and where nobody has the function, an entry is one of our own that enters the kernel; so entries
+ * may always be called.
+ */
+#ifndef FAR_SHIM_NEXT_H
+#define FAR_SHIM_NEXT_H
+
+#include <sys/types.h>
+
+#include "shim/shim.h"
+
+#pragma GCC visibility push(hidden)
+
+struct far_next {
+    long (*syscall)(long number, ...); /* first: syscall.S jumps through it */
+    int (*close)(int fd);
+    int (*dup2)(int from, int to);
+    int (*dup3)(int from, int to, int flags);
+    int (*close_range)(unsigned first, unsigned last, int flags);
+    int (*open)(const char *path, int flags, ...);
+    int (*openat)(int dir, const char *path, int flags, ...);
+    int (*fcntl)(int fd, int command, ...);
+    pid_t (*fork)(void);
+    int (*execve)(const char *path, char *const *argv, char *const *envp);
+    int (*execvpe)(const char *file, char *const *argv, char *const *envp);
+    int (*fexecve)(int fd, char *const *argv, char *const *envp);
+    int (*execveat)(int dir, const char *path, char *const *argv, char *const *envp, int flags);
+};
+extern struct far_next far_next;
+
+/* From the constructor. */
+void far_next_init(void);
+
+#pragma GCC visibility pop
+#endif

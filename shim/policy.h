@@ -1,0 +1,42 @@
+/* policy.h - which allocations are far.
+ *
+ *   annotated   those made inside FAR_REGION("name") { ... } (include/far/far.h)
+ *   all         those, and every other that the program and its libraries make
+ *   size>=N     those, and every other of N bytes and more
+ *
+ * Always local: what the loader and this library allocate, what the runtime's own threads allocate, and
+ * everything before the constructor has run. Outside regions what libc allocates is local as well (stream
+ * buffers, thread descriptors, resolver state: little, hot, and used under libc's locks); inside a region it
+ * is far, so that strdup and getline do what the region says.
+ *
+ * Guarantee: far_policy_decide reads memory that never changes after the constructor; it takes no lock, calls
+ * nothing and may run in any state of the program.
+ */
+#ifndef FAR_SHIM_POLICY_H
+#define FAR_SHIM_POLICY_H
+
+#include "shim/shim.h"
+
+#pragma GCC visibility push(hidden)
+
+/* Anonymous mappings count as allocations from this size. */
+#define FAR_POLICY_MAP_BYTES (256 * 1024)
+
+/* From the constructor: reads FAR_POLICY's text, finds the code of libc, ld.so and ourselves, opens the gate.
+ * 0, or -EINVAL if the text is not of the form that options.def states. */
+int far_policy_init(const char *policy);
+
+/* Whether an allocation of `bytes` asked for at `site` is far. The place where rules by call site will hook in:
+ * every allocation that can be far comes through here with its site. Only called with the gate open. */
+bool far_policy_decide(const void *site, size_t bytes);
+/* The same for an anonymous mapping: regions do not count, sizes below FAR_POLICY_MAP_BYTES are local. */
+bool far_policy_decide_map(const void *site, size_t bytes);
+
+/* Regions: see include/far/far.h. The record lies in the caller's frame; leave restores what enter found, so
+ * that a region left by longjmp closes with the one around it. */
+struct far_region;
+void far_policy_enter(struct far_region *region, const char *name);
+void far_policy_leave(struct far_region *region);
+
+#pragma GCC visibility pop
+#endif

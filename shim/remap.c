@@ -1,0 +1,144 @@
+/* remap.c - mremap of far memory: see map.h for what differs. */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/os.h"
+#include "shim/map.h"
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+struct remap {
+    char *old, *to; /* to: with MREMAP_FIXED; a mere wish with MREMAP_DONTUNMAP */
+    size_t old_bytes, new_bytes;
+    int flags;
+};
+
+/* The kernel's own checks, in its words. Sizes are rounded up to pages here. */
+static int check(struct remap *r)
+{
+    if (r->flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
+        return -EINVAL;
+    if ((r->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(r->flags & MREMAP_MAYMOVE))
+        return -EINVAL;
+    r->old_bytes = far_align_up(r->old_bytes, FAR_OS_PAGE_SIZE);
+    r->new_bytes = far_align_up(r->new_bytes, FAR_OS_PAGE_SIZE);
+    if (((uintptr_t)r->old & (FAR_OS_PAGE_SIZE - 1)) || !r->new_bytes)
+        return -EINVAL;
+    if (!r->old_bytes) /* a second mapping of the same pages: for shared memory only */
+        return -EINVAL;
+    if ((r->flags & MREMAP_DONTUNMAP) && r->old_bytes != r->new_bytes)
+        return -EINVAL;
+    return 0;
+}
+
+static long finish(const struct remap *r, char *to)
+{
+    if (!(r->flags & MREMAP_DONTUNMAP))
+        far_range_free(r->old, r->old_bytes);
+    return (long)to;
+}
+
+/* To a place in ordinary memory: the content leaves far memory for good. */
+static long move_out(const struct remap *r)
+{
+    size_t keep = far_min(r->old_bytes, r->new_bytes);
+    long to = far_syscall6(SYS_mmap, (long)r->to, (long)r->new_bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+    if (to < 0 && to >= -4095)
+        return to;
+    memcpy((void *)to, r->old, keep);
+    if (r->flags & MREMAP_DONTUNMAP)
+        far_range_drop(r->old, r->old_bytes);
+    return finish(r, (char *)to);
+}
+
+static long move_within(const struct remap *r, char *to)
+{
+    size_t keep = far_min(r->old_bytes, r->new_bytes);
+    int ret = far_range_move(to, r->old, keep);
+
+    if (ret < 0)
+        return ret == -EINVAL ? -EFAULT : ret; /* part of it is not mapped */
+    return finish(r, to);
+}
+
+static long move_fixed(const struct remap *r)
+{
+    struct far_cut cut;
+    int ret;
+
+    if (((uintptr_t)r->to & (FAR_OS_PAGE_SIZE - 1)) ||
+        (r->to < r->old + r->old_bytes && r->old < r->to + r->new_bytes))
+        return -EINVAL;
+    if (!far_map_cut(r->to, r->new_bytes, &cut))
+        return move_out(r);
+    if (cut.below_bytes || cut.above_bytes)
+        return -EINVAL;
+    ret = far_range_drop(r->to, r->new_bytes);
+    if (!ret)
+        ret = far_range_protect(r->to, r->new_bytes, PROT_READ | PROT_WRITE);
+    return ret ? ret : move_within(r, r->to);
+}
+
+static long move_anywhere(const struct remap *r)
+{
+    char *to = far_range_alloc(r->new_bytes, FAR_OS_PAGE_SIZE);
+    long ret;
+
+    if (!to)
+        return -ENOMEM;
+    ret = move_within(r, to);
+    if (ret < 0)
+        far_range_free(to, r->new_bytes);
+    return ret;
+}
+
+static long remap_far(struct remap *r)
+{
+    int ret = check(r);
+
+    if (ret)
+        return ret;
+    if (r->flags & MREMAP_FIXED)
+        return move_fixed(r);
+    if (r->flags & MREMAP_DONTUNMAP)
+        return move_anywhere(r);
+    if (r->new_bytes < r->old_bytes)
+        ret = far_range_free(r->old + r->new_bytes, r->old_bytes - r->new_bytes);
+    if (r->new_bytes <= r->old_bytes)
+        return ret ? ret : (long)r->old;
+    return r->flags & MREMAP_MAYMOVE ? move_anywhere(r) : -ENOMEM;
+}
+
+/* Ordinary memory to a fixed place. In the far window only far memory can be: the content is copied there. */
+static long remap_local(const struct remap *r)
+{
+    struct far_cut cut;
+
+    if (!(r->flags & MREMAP_FIXED) || !far_map_cut(r->to, r->new_bytes, &cut))
+        return far_syscall5(SYS_mremap, r->old, r->old_bytes, r->new_bytes, r->flags, r->to);
+    far_shim_say("mremap: %p cannot be moved over far memory at %p (MREMAP_FIXED): EINVAL", (void *)r->old,
+                 (void *)r->to);
+    return -EINVAL;
+}
+
+FAR_EXPORT void *mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, ...)
+{
+    struct remap r = {.old = old, .old_bytes = old_bytes, .new_bytes = new_bytes, .flags = flags};
+    struct far_cut cut;
+    va_list args;
+
+    va_start(args, flags);
+    r.to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(args, void *) : NULL;
+    va_end(args);
+    if (far_likely(!far_map_cut(old, far_max(old_bytes, (size_t)1), &cut)))
+        return (void *)far_map_result(remap_local(&r));
+    if (cut.below_bytes || cut.above_bytes)
+        return (void *)far_map_result(-EFAULT); /* more than one mapping, as the kernel says */
+    return (void *)far_map_result(remap_far(&r));
+}
