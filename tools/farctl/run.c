@@ -1,0 +1,282 @@
+/*
+ * run.c - `farctl run`: the friendly form of `LD_PRELOAD=libfarshim.so FAR_...=... PROGRAM`.
+ *
+ * It prepares the environment, checks it with the parser that the library will use, and becomes the program:
+ * signals, process id and exit status are the program's own. Every option of the library's table is a long
+ * option here. What the user set in the environment stays, unless the command line says otherwise; the policy
+ * is `all` unless either says otherwise.
+ */
+#include "base/options.h"
+#include "tools/farctl/farctl.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    KEY_SET = 's',
+    KEY_NODE = 'n',
+    KEY_LOCAL = 'l',
+    KEY_POLICY = 'p',
+    KEY_LIBRARY = 'L',
+    KEY_DRY = 'N',
+    KEY_TABLE = 0x1000
+};
+
+struct run {
+    struct far_options options;     /* only to check values as they come */
+    char *values[FAR_OPTION_COUNT]; /* what the command line says; NULL: nothing */
+    char nodes[FAR_OPTION_TEXT];    /* --node, joined by commas */
+    const char *library;
+    char **command;
+    int dry;
+};
+
+__attribute__((format(printf, 2, 3), noreturn)) static void die(int status, const char *fmt, ...)
+{
+    va_list args;
+
+    fputs("farctl run: ", stderr);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(status);
+}
+
+static void set_option(struct run *run, const char *name, const char *value)
+{
+    char err[FAR_OPTION_ERROR];
+    int id = far_option_find(name);
+
+    if (far_options_set(&run->options, name, value, err, sizeof(err)))
+        die(FARCTL_FAILED, "%s", err);
+    if (id >= 0)
+        run->values[id] = strdup(value);
+}
+
+static void add_node(struct run *run, const char *url)
+{
+    size_t used = strlen(run->nodes);
+
+    if (snprintf(run->nodes + used, sizeof(run->nodes) - used, "%s%s", used ? "," : "", url) >=
+        (int)(sizeof(run->nodes) - used))
+        die(FARCTL_FAILED, "too many nodes: their URLs take more than %zu bytes", sizeof(run->nodes));
+    set_option(run, "nodes", run->nodes);
+}
+
+static void set_pair(struct run *run, const char *pair)
+{
+    const char *equals = strchr(pair, '=');
+    char name[64];
+
+    if (!equals || equals == pair || (size_t)(equals - pair) >= sizeof(name))
+        die(FARCTL_FAILED, "--set takes KEY=VALUE, not '%s'", pair);
+    memcpy(name, pair, (size_t)(equals - pair));
+    name[equals - pair] = 0;
+    set_option(run, name, equals + 1);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct run *run = state->input;
+
+    if (key >= KEY_TABLE && key < KEY_TABLE + FAR_OPTION_COUNT) {
+        set_option(run, far_option_rows[key - KEY_TABLE].name, arg);
+        return 0;
+    }
+    switch (key) {
+    case KEY_NODE:
+        add_node(run, arg);
+        return 0;
+    case KEY_LOCAL:
+        set_option(run, "local", arg);
+        return 0;
+    case KEY_POLICY:
+        set_option(run, "policy", arg);
+        return 0;
+    case KEY_SET:
+        set_pair(run, arg);
+        return 0;
+    case KEY_LIBRARY:
+        run->library = arg;
+        return 0;
+    case KEY_DRY:
+        run->dry = 1;
+        return 0;
+    case ARGP_KEY_ARG:
+        run->command = &state->argv[state->next - 1];
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "no program given");
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option own_options[] = {
+    {"node", KEY_NODE, "URL", 0, "a memory node: unix:///PATH or tcp://HOST:PORT; may be repeated", 1},
+    {"local", KEY_LOCAL, "SIZE", 0, "local memory that far memory may use, such as 256M", 1},
+    {"policy", KEY_POLICY, "POLICY", 0,
+     "which allocations go far: all (the default here), annotated, size>=SIZE", 1},
+    {"set", KEY_SET, "KEY=VALUE", 0, "any option of `farctl options`; may be repeated", 1},
+    {"library", KEY_LIBRARY, "PATH", 0, "the libfarshim.so to preload instead of the one beside farctl", 1},
+    {"dry-run", KEY_DRY, NULL, 0, "print the command as env(1) would run it, and do nothing", 1},
+};
+
+/* Our own options, then one for every row that the library reads and that is not among them. */
+static struct argp_option *all_options(void)
+{
+    static struct argp_option out[FAR_ARRAY_LEN(own_options) + FAR_OPTION_COUNT + 2];
+    static char names[FAR_OPTION_COUNT][32];
+    size_t n = FAR_ARRAY_LEN(own_options);
+
+    memcpy(out, own_options, sizeof(own_options));
+    out[n++] = (struct argp_option){.doc = "Options of the library (FAR_* in the environment):", .group = 2};
+    for (int id = 0; id < FAR_OPTION_COUNT; id++) {
+        const struct far_option_row *row = &far_option_rows[id];
+
+        if (!(row->where & FAR_WHERE_SHIM) || id == FAR_OPTION_local || id == FAR_OPTION_policy)
+            continue;
+        snprintf(names[id], sizeof(names[id]), "%s", row->name);
+        for (char *c = names[id]; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        out[n++] = (struct argp_option){names[id], KEY_TABLE + id, "VALUE", 0, row->help, 2};
+    }
+    return out;
+}
+
+/* ld.so takes a list with no way to quote its separators. */
+static void preload(const char *library)
+{
+    const char *old = getenv("LD_PRELOAD");
+    size_t len = strlen(library);
+    char *value;
+
+    if (strpbrk(library, ": "))
+        die(FARCTL_FAILED,
+            "%s: LD_PRELOAD cannot hold a path with a space or colon; install farshim elsewhere", library);
+    for (const char *p = old; p && *p; p += strcspn(p, ": ")) {
+        p += strspn(p, ": ");
+        if (!strncmp(p, library, len) && strchr(": ", p[len])) /* strchr finds the closing NUL too */
+            return;
+    }
+    /* In front: of two libraries that define malloc the first one wins. */
+    if (asprintf(&value, "%s%s%s", library, old && *old ? ":" : "", old && *old ? old : "") < 0 ||
+        setenv("LD_PRELOAD", value, 1))
+        die(FARCTL_FAILED, "out of memory");
+    free(value);
+}
+
+static void find_library(struct run *run, char path[PATH_MAX])
+{
+    if (run->library) {
+        if (!realpath(run->library, path))
+            die(FARCTL_FAILED, "%s: %s", run->library, strerror(errno));
+    } else if (far_where_library(path)) {
+        die(FARCTL_FAILED,
+            "libfarshim.so was not found (looked first at %s). Build it with `cmake --build`, or name it "
+            "with --library",
+            path);
+    }
+}
+
+static void set_environment(struct run *run)
+{
+    char name[64], err[FAR_OPTION_ERROR];
+
+    if (!run->values[FAR_OPTION_policy] && !getenv("FAR_POLICY"))
+        set_option(run, "policy", "all");
+    for (int id = 0; id < FAR_OPTION_COUNT; id++) {
+        if (!run->values[id])
+            continue;
+        snprintf(name, sizeof(name), "FAR_%s", far_option_rows[id].name);
+        for (char *c = name; *c; c++)
+            *c = *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
+        if (setenv(name, run->values[id], 1))
+            die(FARCTL_FAILED, "%s: %s", name, strerror(errno));
+    }
+    /* What the library will find: complain now, while nothing has run. */
+    far_options_init(&run->options, FAR_WHERE_SHIM);
+    if (far_options_load(&run->options, environ, err, sizeof(err)))
+        die(FARCTL_FAILED, "%s", err);
+}
+
+static void print_quoted(const char *text)
+{
+    if (*text &&
+        !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=/.,:@%")]) {
+        fputs(text, stdout);
+        return;
+    }
+    putchar('\'');
+    for (; *text; text++)
+        *text == '\'' ? fputs("'\\''", stdout) : putchar(*text);
+    putchar('\'');
+}
+
+static void print_command(char **command)
+{
+    fputs("env", stdout);
+    for (char **e = environ; *e; e++)
+        if (!strncmp(*e, "FAR_", 4) || !strncmp(*e, "LD_PRELOAD=", 11)) {
+            putchar(' ');
+            print_quoted(*e);
+        }
+    for (; *command; command++) {
+        putchar(' ');
+        print_quoted(*command);
+    }
+    putchar('\n');
+}
+
+static int become(char **command)
+{
+    char path[PATH_MAX], why[2 * PATH_MAX];
+    int err = far_program_find(command[0], path);
+
+    if (err == -ENOENT)
+        die(FARCTL_NOT_FOUND, "%s: no such program", command[0]);
+    if (err)
+        die(FARCTL_CANNOT, "%s: %s", command[0], strerror(-err));
+    if (far_program_check(path, why, sizeof(why)))
+        die(FARCTL_CANNOT, "%s", why);
+    execvp(path, command);
+    die(errno == ENOENT ? FARCTL_NOT_FOUND : FARCTL_CANNOT, "%s: %s", command[0], strerror(errno));
+}
+
+int far_cmd_run(int argc, char **argv)
+{
+    static struct run run;
+    struct argp argp = {
+        all_options(),
+        parse,
+        "[--] PROGRAM [ARGUMENT...]",
+        "Runs PROGRAM with far memory: what does not fit in the local limit lives on memory nodes."
+        "\vSizes are numbers with K, M, G or T. Without a node a private farmemd is started on this "
+        "machine, which is good for trying things out and saves no memory.\n\n"
+        "The exit status is PROGRAM's, or 125 if farctl itself failed, 126 if PROGRAM cannot be run with "
+        "far memory, 127 if it was not found.",
+        NULL,
+        NULL,
+        NULL};
+    char library[PATH_MAX];
+
+    argp_err_exit_status = FARCTL_FAILED;
+    far_options_init(&run.options, FAR_WHERE_SHIM);
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &run);
+    find_library(&run, library);
+    set_environment(&run);
+    preload(library);
+    if (run.dry) {
+        print_command(run.command);
+        return fflush(stdout) ? FARCTL_FAILED : FARCTL_OK;
+    }
+    return become(run.command);
+}
