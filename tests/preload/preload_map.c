@@ -1,0 +1,351 @@
+/* mmap and its family, call by call. Everything here holds for the kernel's own anonymous memory too, so the program
+ * also runs without the shim; what only far memory does is under `if (far)`. */
+#include <setjmp.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "tests/preload/preloaded.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+#define PAGE  4096ul
+#define KIB   1024ul
+#define BYTES (512 * KIB)
+
+static char *map(size_t bytes)
+{
+    char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert_ptr_not_equal(p, MAP_FAILED);
+    return p;
+}
+
+static sigjmp_buf faulted;
+
+static void on_fault(int sig)
+{
+    siglongjmp(faulted, sig);
+}
+
+/* The signal that touching a byte raises, or 0. */
+static int touch(volatile char *p, bool write)
+{
+    struct sigaction sa = {.sa_handler = on_fault, .sa_flags = SA_NODEFER}, old_segv, old_bus;
+    int sig;
+
+    sigaction(SIGSEGV, &sa, &old_segv);
+    sigaction(SIGBUS, &sa, &old_bus);
+    sig = sigsetjmp(faulted, 1);
+    if (!sig) {
+        if (write)
+            *p = 1;
+        else
+            (void)*p;
+    }
+    sigaction(SIGSEGV, &old_segv, NULL);
+    sigaction(SIGBUS, &old_bus, NULL);
+    return sig;
+}
+
+static void mmap__which_are_far(void **state)
+{
+    static const struct {
+        size_t bytes;
+        int prot, flags;
+        bool far;
+    } cases[] = {
+        {256 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, true},
+        {256 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, true},
+        {BYTES + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, true},
+        {256 * KIB - 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, false},
+        {BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, false},
+        {BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, false},
+        {BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, false},
+        {BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, false},
+        {BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, false},
+        {BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, false},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        void *p;
+
+        errno = 4711;
+        p = mmap(NULL, cases[i].bytes, cases[i].prot, cases[i].flags, -1, 0);
+        assert_ptr_not_equal(p, MAP_FAILED);
+        assert_int_equal(errno, 4711);
+        assert_int_equal(far_contains(p), policy_far(cases[i].bytes) && cases[i].far);
+        if (cases[i].prot & PROT_READ)
+            assert_true(all_zero(p, cases[i].bytes));
+        assert_int_equal(munmap(p, cases[i].bytes), 0);
+    }
+    errno = 0;
+    assert_ptr_equal(mmap(NULL, 0, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), MAP_FAILED);
+    assert_int_equal(errno, EINVAL);
+}
+
+static void munmap__parts(void **state)
+{
+    char *p = map(BYTES);
+
+    fill_pattern(p, BYTES, 1);
+    assert_int_equal(munmap(p + 16 * PAGE, 8 * PAGE), 0);
+    assert_true(has_pattern(p, 16 * PAGE, 1));
+    assert_int_equal(touch(p + 16 * PAGE, false), SIGSEGV);
+    assert_int_equal(touch(p + 23 * PAGE, true), SIGSEGV);
+    for (size_t i = 24 * PAGE; i < BYTES; i++)
+        assert_true((unsigned char)p[i] == pattern(i, 1));
+    assert_int_equal(munmap(p, BYTES - 1), 0); /* over the hole; rounded up */
+    assert_int_equal(touch(p, false), SIGSEGV);
+    errno = 0;
+    assert_int_equal(munmap(p + 1, PAGE), -1);
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(munmap(p, 0), -1);
+    assert_int_equal(errno, EINVAL);
+}
+
+static void mprotect__takes_and_gives(void **state)
+{
+    char *p = map(BYTES);
+
+    fill_pattern(p, BYTES, 2);
+    assert_int_equal(mprotect(p + 4 * PAGE, 4 * PAGE, PROT_READ), 0);
+    assert_int_equal(touch(p + 5 * PAGE, true), SIGSEGV);
+    assert_int_equal(touch(p + 5 * PAGE, false), 0);
+    assert_int_equal(touch(p + 8 * PAGE, false), 0);
+    assert_int_equal(mprotect(p + 4 * PAGE, 2 * PAGE, PROT_NONE), 0);
+    assert_int_equal(touch(p + 5 * PAGE, false), SIGSEGV);
+    assert_int_equal(mprotect(p, BYTES, PROT_READ | PROT_WRITE), 0);
+    assert_true(has_pattern(p, BYTES, 2));
+    assert_int_equal(touch(p + 5 * PAGE, true), 0);
+    errno = 0;
+    assert_int_equal(mprotect(p + 7, PAGE, PROT_READ), -1);
+    assert_int_equal(errno, EINVAL);
+    munmap(p, BYTES);
+}
+
+static void mremap__all_ways(void **state)
+{
+    char *p = map(BYTES), *q, *local;
+
+    fill_pattern(p, BYTES, 3);
+    assert_ptr_equal(mremap(p, BYTES, BYTES, 0), p);
+    assert_ptr_equal(mremap(p, BYTES, BYTES / 2, 0), p);
+    assert_int_equal(touch(p + BYTES / 2, false), SIGSEGV);
+    q = mremap(p, BYTES / 2, 4 * BYTES, MREMAP_MAYMOVE);
+    assert_ptr_not_equal(q, MAP_FAILED);
+    assert_true(has_pattern(q, BYTES / 2, 3));
+    assert_true(all_zero(q + BYTES / 2, 4 * BYTES - BYTES / 2));
+    assert_int_equal(far_contains(q), policy_far(BYTES));
+    if (q != p)
+        assert_int_equal(touch(p, false), SIGSEGV);
+    /* to a fixed place, which is ordinary memory */
+    local = mmap(NULL, BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_equal(mremap(q, BYTES, BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, local), local);
+    assert_true(has_pattern(local, BYTES / 2, 3));
+    assert_int_equal(touch(q, false), SIGSEGV);
+    munmap(local, BYTES);
+    munmap(q + BYTES, 3 * BYTES);
+}
+
+static void mremap__dontunmap(void **state)
+{
+    char *p = map(BYTES), *q;
+
+    fill_pattern(p, BYTES, 4);
+    q = mremap(p, BYTES, BYTES, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+    assert_ptr_not_equal(q, MAP_FAILED);
+    assert_ptr_not_equal(q, p);
+    assert_true(has_pattern(q, BYTES, 4));
+    assert_true(all_zero(p, BYTES));
+    fill_pattern(p, BYTES, 5);
+    assert_true(has_pattern(q, BYTES, 4));
+    munmap(p, BYTES);
+    munmap(q, BYTES);
+}
+
+static void mremap__onto_far(void **state)
+{
+    char *p = map(BYTES), *q = map(BYTES);
+
+    fill_pattern(p, BYTES, 6);
+    fill_pattern(q, BYTES, 7);
+    assert_ptr_equal(mremap(p, BYTES, BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, q), q);
+    assert_true(has_pattern(q, BYTES, 6));
+    assert_int_equal(touch(p, false), SIGSEGV);
+    munmap(q, BYTES);
+}
+
+static void mremap__errors(void **state)
+{
+    char *p = map(BYTES);
+    static const struct {
+        size_t off, old_bytes, new_bytes;
+        int flags, error;
+    } cases[] = {
+        {1, PAGE, PAGE, 0, EINVAL},
+        {0, PAGE, 0, 0, EINVAL},
+        {0, PAGE, PAGE, MREMAP_FIXED, EINVAL},
+        {0, PAGE, PAGE, MREMAP_DONTUNMAP, EINVAL},
+        {0, PAGE, 2 * PAGE, MREMAP_DONTUNMAP | MREMAP_MAYMOVE, EINVAL},
+        {0, PAGE, PAGE, 64, EINVAL},
+        {0, PAGE, 2 * PAGE, 0, ENOMEM}, /* the next page is in use */
+    };
+
+    fill_pattern(p, BYTES, 8);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        errno = 0;
+        assert_ptr_equal(mremap(p + cases[i].off, cases[i].old_bytes, cases[i].new_bytes, cases[i].flags, NULL), MAP_FAILED);
+        assert_int_equal(errno, cases[i].error);
+    }
+    assert_true(has_pattern(p, BYTES, 8));
+    munmap(p, BYTES);
+}
+
+static void madvise__content(void **state)
+{
+    static const int keep[] = {MADV_NORMAL,   MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_COLD,
+                               MADV_PAGEOUT,  MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP,
+                               MADV_DONTFORK, MADV_DOFORK, MADV_KEEPONFORK, MADV_POPULATE_READ, MADV_POPULATE_WRITE};
+    char *p = map(BYTES);
+
+    fill_pattern(p, BYTES, 9);
+    for (size_t i = 0; i < sizeof(keep) / sizeof(keep[0]); i++) {
+        errno = 4711;
+        if (madvise(p, BYTES, keep[i]) != 0 && far_contains(p))
+            fail_msg("advice %d: %s", keep[i], strerror(errno));
+        assert_true(has_pattern(p, BYTES, 9));
+    }
+    assert_int_equal(madvise(p + 8 * PAGE, 8 * PAGE, MADV_DONTNEED), 0);
+    assert_true(has_pattern(p, 8 * PAGE, 9));
+    assert_true(all_zero(p + 8 * PAGE, 8 * PAGE));
+    p[8 * PAGE] = 1;
+    assert_int_equal(posix_madvise(p, BYTES, POSIX_MADV_DONTNEED), 0);
+    assert_int_equal(p[8 * PAGE], 1);
+    assert_int_equal(posix_madvise(p, BYTES, POSIX_MADV_WILLNEED), 0);
+    assert_int_equal(posix_madvise(p + 1, BYTES, POSIX_MADV_WILLNEED), EINVAL);
+    errno = 0;
+    assert_int_equal(madvise(p, BYTES, MADV_REMOVE), -1);
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(madvise(p, BYTES, 7777), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(madvise(p, BYTES, MADV_FREE), 0);
+    p[0] = 7;
+    assert_int_equal(p[0], 7);
+    munmap(p, BYTES);
+}
+
+static void madvise__wipe_on_fork(void **state)
+{
+    char *p = map(BYTES);
+    int status;
+    pid_t pid;
+
+    fill_pattern(p, BYTES, 1);
+    assert_int_equal(madvise(p, BYTES / 2, MADV_WIPEONFORK), 0);
+    pid = fork();
+    if (!pid)
+        _exit(!(all_zero(p, BYTES / 2) && p[BYTES / 2] == (char)pattern(BYTES / 2, 1)));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_true(has_pattern(p, BYTES, 1));
+    munmap(p, BYTES);
+}
+
+static void mlock__and_msync(void **state)
+{
+    char *p = map(BYTES);
+
+    fill_pattern(p, BYTES, 2);
+    assert_int_equal(mlock(p + 100, 3 * PAGE), 0);
+    assert_int_equal(munlock(p + 100, 3 * PAGE), 0);
+    assert_int_equal(mlock2(p, PAGE, MLOCK_ONFAULT), 0);
+    assert_int_equal(munlock(p, PAGE), 0);
+    assert_int_equal(msync(p, BYTES, MS_SYNC), 0);
+    errno = 0;
+    assert_int_equal(msync(p, BYTES, MS_SYNC | MS_ASYNC), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(mlockall(MCL_CURRENT), 0);
+    assert_true(has_pattern(p, BYTES, 2));
+    assert_int_equal(madvise(p, PAGE, MADV_DONTNEED), far_contains(p) ? 0 : -1); /* locked, but for far memory */
+    assert_int_equal(munlockall(), 0);
+    munmap(p, BYTES);
+}
+
+static void mmap__fixed_over(void **state)
+{
+    char *p = map(BYTES);
+    bool far = far_contains(p);
+    FILE *file = tmpfile();
+
+    fill_pattern(p, BYTES, 3);
+    assert_ptr_equal(mmap(p + 8 * PAGE, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+                     p + 8 * PAGE);
+    assert_true(has_pattern(p, 8 * PAGE, 3));
+    assert_true(all_zero(p + 8 * PAGE, 8 * PAGE));
+    assert_ptr_equal(mmap(p, 8 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0), p);
+    assert_int_equal(touch(p, false), SIGSEGV);
+    assert_int_equal(mprotect(p, 8 * PAGE, PROT_READ | PROT_WRITE), 0);
+    assert_true(all_zero(p, 8 * PAGE));
+    errno = 0;
+    assert_ptr_equal(mmap(p, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0), MAP_FAILED);
+    assert_int_equal(errno, EEXIST);
+    if (far) {
+        fputs("x", file);
+        fflush(file);
+        errno = 0;
+        assert_ptr_equal(mmap(p, PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, fileno(file), 0), MAP_FAILED);
+        assert_int_equal(errno, EINVAL);
+        assert_true(all_zero(p, 8 * PAGE));
+    }
+    fclose(file);
+    munmap(p, BYTES);
+}
+
+/* The kernel reads and writes far memory like any other. */
+static void system_calls__into_far(void **state)
+{
+    char *p = map(4 * BYTES);
+    unsigned char resident[4 * BYTES / PAGE];
+    int ends[2], fd = open("/proc/self/exe", O_RDONLY);
+    ssize_t n = read(fd, p, 2 * BYTES), copied = 0;
+
+    assert_true(n > 8 * (ssize_t)PAGE);
+    assert_memory_equal(p, "\177ELF", 4);
+    assert_int_equal(pipe(ends), 0);
+    while (copied < 8 * (ssize_t)PAGE) {
+        ssize_t wrote = write(ends[1], p + copied, PAGE);
+
+        assert_int_equal(wrote, PAGE);
+        assert_int_equal(read(ends[0], p + 2 * BYTES + copied, PAGE), PAGE);
+        copied += wrote;
+    }
+    assert_memory_equal(p, p + 2 * BYTES, (size_t)copied);
+    assert_int_equal(mincore(p, 4 * BYTES, resident), 0);
+    close(fd);
+    close(ends[0]);
+    close(ends[1]);
+    munmap(p, 4 * BYTES);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mmap__which_are_far),   cmocka_unit_test(munmap__parts),
+        cmocka_unit_test(mprotect__takes_and_gives), cmocka_unit_test(mremap__all_ways),
+        cmocka_unit_test(mremap__dontunmap),     cmocka_unit_test(mremap__onto_far),
+        cmocka_unit_test(mremap__errors),        cmocka_unit_test(madvise__content),
+        cmocka_unit_test(madvise__wipe_on_fork), cmocka_unit_test(mlock__and_msync),
+        cmocka_unit_test(mmap__fixed_over),      cmocka_unit_test(system_calls__into_far),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,46 @@
+#!/bin/sh
+# refusals.sh LIBRARY: what is said, and with which status, when the options are wrong; and that nothing is said or
+# started when there is no reason.
+set -eu
+library=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset FAR_POLICY FAR_LOCAL FAR_LOG FAR_NODES FAR_FALLBACK || true
+FAR_CONFIG=/dev/null
+export FAR_CONFIG
+
+failed=0
+# refuses NAME=VALUE PATTERN
+refuses() {
+    status=0
+    env LD_PRELOAD="$library" "$1" /bin/echo ran >"$work/out" 2>"$work/err" || status=$?
+    if [ $status != 125 ] || [ -s "$work/out" ] || ! grep -q "^farshim: .*$2" "$work/err"; then
+        echo "$1: status $status: $(cat "$work/out" "$work/err")"
+        failed=1
+    fi
+}
+
+refuses FAR_POLCY=all 'FAR_POLICY'
+refuses FAR_POLICY=everything 'annotated|all|size>=SIZE'
+refuses 'FAR_POLICY=size>=many' 'size>=SIZE'
+refuses FAR_LOCAL=lots 'FAR_LOCAL'
+printf 'local = 1Q\n' >"$work/conf"
+refuses FAR_CONFIG="$work/conf" "$work/conf:1"
+
+# Without a reason: no word, no thread, no socket, no window.
+cat >"$work/look.sh" <<'E'
+ls /proc/self/task | wc -l
+ls -l /proc/self/fd | grep -c -E 'socket|userfaultfd' || true
+grep -c '^2000000' /proc/self/maps || true
+E
+LD_PRELOAD=$library sh "$work/look.sh" >"$work/out" 2>&1
+[ "$(tr '\n' ' ' <"$work/out")" = "1 0 0 " ] || { echo "an idle process shows: $(cat "$work/out")"; failed=1; }
+
+# I/O that pins pages is noticed where the kernel could not tell (no UFFDIO_MOVE). Not every file system has O_DIRECT.
+if dd if="$library" of=/dev/null iflag=direct bs=4k count=1 2>/dev/null; then
+    FAR_LOG="$work/log" FAR_FEATURES_MASK=move FAR_POLICY=all LD_PRELOAD=$library \
+        dd if="$library" of=/dev/null iflag=direct bs=4k count=1 2>"$work/err"
+    # Not on stderr: dd closes that before it ends.
+    grep -q 'O_DIRECT is used' "$work/log" || { echo "O_DIRECT was not noticed: $(cat "$work/err")"; failed=1; }
+fi
+exit $failed
