@@ -40,6 +40,8 @@ struct far_region {
     uintptr_t reserved[2];
 };
 
+struct far_object_abi;
+
 /* What the library offers, as the symbol far_abi_1. */
 struct far_abi {
     uint32_t version;    /* FAR_ABI of the library */
@@ -51,6 +53,7 @@ struct far_abi {
     int (*contains)(const void *p);
     int (*prefetch)(const void *p, size_t bytes);
     int (*cold)(const void *p, size_t bytes);
+    const struct far_object_abi *object; /* object.h; NULL: no objects */
 };
 
 #ifdef __cplusplus

@@ -1,0 +1,196 @@
+/* local.h - far objects of a program that runs without libfarshim.so: plain local memory. Included by object.h.
+ *
+ * An object is one block of malloc's: head, words, objects. What is freed waits until no scope is open that began before
+ * (epochs as in the library, with fences in the place of its membarriers), because concurrent containers count on that.
+ * The state is shared by all linked objects that the linker lets share it.
+ */
+#ifndef FAR_LOCAL_H
+#define FAR_LOCAL_H
+
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct far_local_block {
+    struct far_local_block *next; /* in the limbo */
+    struct far_type *type;
+    uint64_t epoch;               /* when it was freed */
+    size_t count;
+    struct far_word words[];
+};
+
+/* Everything under `lock`, but `epoch` and the contexts' fields, which are atomic. */
+struct far_local_state {
+    pthread_mutex_t lock;
+    uint64_t epoch;
+    struct far_context *contexts;
+    struct far_local_block *limbo, **limbo_end; /* oldest first */
+    size_t waiting;                             /* blocks in limbo */
+    pthread_key_t key;
+    int ready; /* 1: key and membarrier are there; 2: no membarrier, nothing is ever freed */
+};
+
+__attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0};
+
+#define FAR_LOCAL_BATCH 256 /* blocks that are freed before it is looked whether they can go */
+
+static inline int far_local_barrier_(int command)
+{
+    return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+static void far_local_unlink_(struct far_context *c)
+{
+    if (!c->known)
+        return;
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    c->known = 0;
+    c->epoch = c->now = 0;
+}
+
+/* A thread ends: pthread key destructor. */
+__attribute__((unused)) static void far_local_leave_(void *context)
+{
+    pthread_mutex_lock(&far_local_.lock);
+    far_local_unlink_((struct far_context *)context);
+    pthread_mutex_unlock(&far_local_.lock);
+}
+
+__attribute__((unused)) static void far_local_start_(void)
+{
+    if (far_local_.ready)
+        return;
+    far_local_.limbo_end = &far_local_.limbo;
+    /* 16: MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED */
+    far_local_.ready = pthread_key_create(&far_local_.key, far_local_leave_) == 0 && far_local_barrier_(16) == 0 ? 1 : 2;
+}
+
+__attribute__((unused)) static void far_local_enter_(struct far_context *c)
+{
+    pthread_mutex_lock(&far_local_.lock);
+    far_local_start_();
+    if (!c->known) {
+        c->next = far_local_.contexts;
+        c->link = &far_local_.contexts;
+        if (c->next)
+            c->next->link = &c->next;
+        far_local_.contexts = c;
+        c->known = 1;
+        if (far_local_.ready == 1)
+            pthread_setspecific(far_local_.key, c);
+    }
+    c->now = far_local_.epoch;
+    pthread_mutex_unlock(&far_local_.lock);
+}
+
+__attribute__((unused)) static struct far_word *far_local_create_(struct far_type *type, size_t bytes, size_t count)
+{
+    size_t stride = (bytes + 15) & ~(size_t)15, body, all;
+    struct far_local_block *b;
+
+    if (!bytes || !count || bytes > FAR_OBJECT_MOST_BYTES) {
+        errno = bytes > FAR_OBJECT_MOST_BYTES ? ENOMEM : EINVAL;
+        return NULL;
+    }
+    if (__builtin_mul_overflow(stride + sizeof(struct far_word), count, &body) ||
+        __builtin_add_overflow(body, sizeof(*b), &all)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    b = (struct far_local_block *)calloc(1, all);
+    if (!b)
+        return NULL;
+    b->type = type;
+    b->count = count;
+    for (size_t i = 0; i < count; i++)
+        b->words[i].at = (int64_t)((char *)&b->words[count] + i * stride);
+    return b->words;
+}
+
+/* The oldest epoch that an open scope may belong to. */
+__attribute__((unused)) static uint64_t far_local_oldest_(void)
+{
+    uint64_t oldest = ++far_local_.epoch;
+
+    for (struct far_context *c = far_local_.contexts; c; c = c->next)
+        __atomic_store_n(&c->now, far_local_.epoch, __ATOMIC_RELAXED);
+    far_local_barrier_(8); /* MEMBARRIER_CMD_PRIVATE_EXPEDITED: scopes that were opened are seen below */
+    for (struct far_context *c = far_local_.contexts; c; c = c->next) {
+        uint64_t epoch = __atomic_load_n(&c->epoch, __ATOMIC_ACQUIRE);
+
+        if (epoch && epoch < oldest)
+            oldest = epoch;
+    }
+    return oldest;
+}
+
+/* Appends what the block owns, as freed with it: no scope can reach it any more by way of its owner. */
+static inline void far_local_free_owned_(struct far_local_block *b)
+{
+    for (uint32_t f = 0; f < b->type->n_fields; f++)
+        for (uint32_t k = 0; k < b->type->fields[f].count; k++) {
+            struct far_word *w;
+            struct far_local_block *owned;
+
+            memcpy(&w, (char *)b->words[0].at + b->type->fields[f].offset + k * sizeof(w), sizeof(w));
+            if (!w)
+                continue;
+            owned = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
+            owned->next = b->next;
+            b->next = owned;
+        }
+}
+
+/* Gives back a list of blocks and all that they own. */
+static inline void far_local_reap_(struct far_local_block *b)
+{
+    while (b) {
+        struct far_local_block *next;
+
+        far_local_free_owned_(b);
+        next = b->next;
+        free(b);
+        b = next;
+    }
+}
+
+__attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_t count)
+{
+    struct far_local_block *b = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
+    struct far_local_block *gone = NULL, **end = &gone;
+
+    (void)count;
+    pthread_mutex_lock(&far_local_.lock);
+    far_local_start_();
+    b->epoch = far_local_.epoch;
+    b->next = NULL;
+    *far_local_.limbo_end = b;
+    far_local_.limbo_end = &b->next;
+    if (++far_local_.waiting % FAR_LOCAL_BATCH == 0 && far_local_.ready == 1) {
+        uint64_t oldest = far_local_oldest_();
+
+        while (far_local_.limbo && far_local_.limbo->epoch < oldest) {
+            *end = far_local_.limbo;
+            end = &far_local_.limbo->next;
+            far_local_.limbo = *end;
+            far_local_.waiting--;
+        }
+        *end = NULL;
+        if (!far_local_.limbo)
+            far_local_.limbo_end = &far_local_.limbo;
+    }
+    pthread_mutex_unlock(&far_local_.lock);
+    far_local_reap_(gone);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

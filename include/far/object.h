@@ -1,0 +1,455 @@
+/* object.h - far pointers: objects that move between this machine and memory nodes by themselves.
+ *
+ *     typedef struct node node;
+ *     FAR_DECLARE(node);                      // FAR(node) may be named from here on
+ *     struct node { long key; FAR(node) next; };
+ *     FAR_TYPE(node, next);                   // a node owns the node behind `next`
+ *
+ *     FAR(node) n;
+ *     if (!FAR_NEW(n, node))
+ *         perror("node");                     // n is null, errno says why
+ *     FAR_SCOPE {
+ *         FAR_W(n)->key = 7;                  // here, and stays here until the scope ends
+ *         use(FAR_R(n)->key);
+ *     }
+ *     FAR_FREE(n);                            // and all that it owns
+ *
+ * Terms
+ *   handle   FAR(T): 8 bytes of plain data that name an object. Copy it, store it in near or far memory, pass it to
+ *            other threads: all copies name the same object. A null handle is all zero. Its type is its own: `h->x`, a
+ *            handle of another type, a pointer do not compile in its place.
+ *   scope    between FAR_SCOPED; (or FAR_SCOPE {) and the end of its block. What FAR_R and FAR_W return inside is
+ *            valid until the scope ends that was open when they were called. Scopes nest to any depth, in any number of
+ *            threads; they cost two loads and two stores.
+ *   fetch    an object that is away comes back in one round trip when it is dereferenced; one that is here costs a
+ *            load, a test and a branch.
+ *
+ * Rules
+ *   - Dereference inside a scope only. Do not sleep in one: nothing of anybody's can leave local memory meanwhile. For a
+ *     pointer that must live long there is FAR_PIN.
+ *   - `break` and `continue` in FAR_SCOPE { } leave its block only, as with FAR_REGION. `return`, `goto`, C++ exceptions,
+ *     pthread_exit and longjmp out of a scope close it.
+ *   - Write through FAR_W only. FAR_R returns a pointer to const.
+ *   - FAR_FREE at any time, once. Threads that are in a scope may go on with what they hold until they leave it.
+ *   - FAR_R and FAR_W may be used in signal handlers; FAR_NEW and FAR_FREE not (as malloc and free).
+ *   - A handle means something in its process only (and in a forked child, to its copy).
+ *   - Threads that are killed by pthread_cancel inside a scope close it when they were compiled with -fexceptions, else
+ *     when they end.
+ *
+ * Objects of up to 64 KiB move as a whole. Larger ones, up to 1 GiB, are far memory by pages (as from FAR_REGION):
+ * what is touched comes.
+ *
+ * A program runs with and without libfarshim.so, and links with nothing for it; without it all objects stay local.
+ * C11 with GNU extensions, C++17; gcc and clang.
+ */
+#ifndef FAR_OBJECT_H
+#define FAR_OBJECT_H
+
+/* Nested scopes shadow each other's record, as they must for FAR_SCOPE_CHECKPOINT: not something to warn users of. */
+#ifndef FAR_OBJECT_WARN
+#pragma GCC system_header
+#endif
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "far/far.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a handle points to; the library's. The library never unmaps words, and gives one to another object only when no scope
+ * is left in which the old one could be named. Its states are described in the library's core/object/word.h. */
+struct far_word {
+    int64_t at;      /* >= 0: the object's address. < 0: it is not to be had just like that. atomic */
+    uint8_t hot;     /* `tick` when it was dereferenced last. Benign race: a lost store makes it look a little colder */
+    uint8_t dirty;   /* written since its remote copy was. Set inside scopes, cleared when nobody can be in one with it */
+    uint8_t pins;    /* FAR_PINs; top bit: freed. atomic */
+    uint8_t slot[5]; /* its place on a memory node; the library's */
+} __attribute__((aligned(16)));
+
+/* What a thread shows to the library, one per linked object (program, shared library). */
+struct far_context {
+    uint64_t epoch; /* the thread's: epoch in which its outermost open scope began, 0 outside of scopes. The library reads it */
+    uint64_t now;   /* the library's: the current epoch; 0: ask it (first scope of a thread; local memory is short) */
+    void *frame;    /* the thread's: where on the stack the outermost scope began */
+    uint8_t tick;   /* the library's: its clock, for `hot` */
+    uint8_t known;  /* the library's */
+    const void *owner;                /* the linked object */
+    struct far_context *next, **link; /* the library's list */
+};
+
+/* Where the handles are that a type owns. */
+struct far_field {
+    uint32_t offset, count;
+};
+
+struct far_type {
+    const char *name;
+    const struct far_field *fields;
+    uint32_t n_fields;
+    uint32_t id; /* the library's; 0: not known to it yet. atomic */
+};
+
+enum far_deref_mode { FAR_MODE_READ = 0, FAR_MODE_WRITE = 1, FAR_MODE_NT = 2 };
+enum far_weight { FAR_WEIGHT_COLD = -1, FAR_WEIGHT_NORMAL = 0, FAR_WEIGHT_HOT = 1 };
+
+#define FAR_OBJECT_MOST_BYTES (UINT64_C(1) << 30) /* per object */
+#define FAR_OBJECT_UNIT_BYTES (UINT64_C(64) << 10) /* above this an object is far by pages */
+
+/* What the library offers for objects (far_abi.object). All may be called from any thread. */
+struct far_object_abi {
+    uint32_t bytes; /* sizeof(struct far_object_abi) of the library */
+    /* A zeroed object; NULL with errno: ENOMEM, EINVAL (0 bytes, more than 1 GiB, a type with owned fields above 64 KiB).
+     * `count` > 1: so many words in a row, an object of `bytes` behind each; objects that were never written take no memory. */
+    struct far_word *(*create)(struct far_type *type, size_t bytes, size_t count);
+    /* Frees them, and what they own. count as it was created. */
+    void (*destroy)(struct far_word *w, size_t count);
+    /* The address of an object whose word is negative. In a scope. mode: enum far_deref_mode, or'ed. */
+    void *(*deref)(struct far_word *w, int mode);
+    /* Outermost scope with now == 0: makes the thread known, waits for local memory. c->now is set afterwards. */
+    void (*enter)(struct far_context *c);
+    /* A linked object is unloaded: forgets its contexts. */
+    void (*forget)(const void *owner);
+    /* Brings n objects, all at once; outside or inside a scope. 0 or -errno (-EIO: one is lost). They stay only while a scope
+     * is open. */
+    int (*fetch)(struct far_word *const *w, size_t n, int mode);
+    void (*prefetch)(struct far_word *const *w, size_t n);
+    /* Puts it away now: 0, or -errno (-EBUSY: in use, pinned, this thread is in a scope). */
+    int (*flush)(struct far_word *w);
+    void *(*pin)(struct far_word *w, int mode);
+    void (*unpin)(struct far_word *w);
+    void (*weigh)(struct far_word *w, int weight);
+    /* 1: it is here. */
+    int (*is_here)(const struct far_word *w);
+};
+
+__attribute__((weak, visibility("hidden"), tls_model("initial-exec"))) __thread struct far_context far_context_;
+
+static inline const struct far_object_abi *far_object_abi_(void)
+{
+    return far_abi_ && far_abi_->bytes > offsetof(struct far_abi, object) ? far_abi_->object : NULL;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#include "far/local.h" /* without the library */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- scopes */
+
+struct far_scope {
+    uint64_t outer; /* epoch of the scope around it, 0 if there is none */
+};
+
+__attribute__((cold, noinline, unused)) static uint64_t far_scope_ask_(void)
+{
+    far_context_.owner = &far_abi_;
+    if (far_object_abi_())
+        far_object_abi_()->enter(&far_context_);
+    else
+        far_local_enter_(&far_context_);
+    return far_context_.now;
+}
+
+/* No fence: the evacuator makes the store visible with a membarrier when it needs to know (core/object/scope.h). */
+static inline void far_scope_begin_(void)
+{
+    uint64_t now = __atomic_load_n(&far_context_.now, __ATOMIC_RELAXED);
+
+    if (__builtin_expect(!now, 0))
+        now = far_scope_ask_();
+    __asm__ __volatile__("movq %%rsp, %0" : "=m"(far_context_.frame));
+    __atomic_store_n(&far_context_.epoch, now, __ATOMIC_RELAXED);
+}
+
+static inline struct far_scope far_scope_enter_(void)
+{
+    struct far_scope s = {far_context_.epoch};
+
+    if (!s.outer)
+        far_scope_begin_();
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return s;
+}
+
+static inline void far_scope_leave_(struct far_scope *s)
+{
+    /* Release: who sees us outside sees all that we wrote inside. */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&far_context_.epoch, s->outer, __ATOMIC_RELEASE);
+}
+
+static inline void far_scope_move_(struct far_scope *s)
+{
+    if (s->outer)
+        return; /* what the scope around us holds must stay */
+    far_scope_leave_(s);
+    far_scope_begin_();
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Opens a scope until the end of the block that it stands in. */
+#define FAR_SCOPED                                                                                                 \
+    struct far_scope far_scope_here_ __attribute__((cleanup(far_scope_leave_), unused)) = far_scope_enter_()
+
+/* FAR_SCOPE { ... }: a scope for the block. */
+#define FAR_SCOPE FAR_SCOPE_(FAR_NAME_(far_once_, __COUNTER__))
+#define FAR_SCOPE_(once)                                                                                           \
+    for (struct far_scope far_scope_here_ __attribute__((cleanup(far_scope_leave_))) = far_scope_enter_(),         \
+                                          *once = &far_scope_here_;                                                \
+         once; once = NULL)
+
+/* In long loops, in the function that opened the scope: as if the scope ended and began again here. No pointer from before
+ * may be used afterwards. Does nothing while a scope further out is open. */
+#define FAR_SCOPE_CHECKPOINT() far_scope_move_(&far_scope_here_)
+
+/* --- types and handles */
+
+/* FAR(T) may be named after FAR_DECLARE(T) or FAR_PLAIN(T); T is a typedef name, complete or not. */
+#define FAR(T) far_handle_##T
+#define FAR_DECLARE(T)                                                                                             \
+    typedef union far_handle_##T {                                                                                 \
+        struct far_word *word;                                                                                     \
+        T *type_; /* never used: it says what the word is of */                                                    \
+    } far_handle_##T
+
+/* T owns nothing: freeing one frees its bytes. Declares FAR(T). */
+#define FAR_PLAIN(T)                                                                                               \
+    FAR_DECLARE(T);                                                                                                \
+    __attribute__((unused)) static struct far_type far_type_##T = {#T, NULL, 0, 0}
+
+/* FAR_TYPE(T, field, ...): freeing a T frees what these fields of it name: handles, or arrays of them (up to 16 fields). After
+ * FAR_DECLARE(T) and the struct. */
+#define FAR_TYPE(T, ...)                                                                                           \
+    FAR_STATIC_ASSERT_(sizeof(T) <= FAR_OBJECT_UNIT_BYTES, "a type that owns far fields has at most 64 KiB");          \
+    static const struct far_field far_fields_##T[] = {FAR_FIELDS_(T, __VA_ARGS__)};                                \
+    __attribute__((unused)) static struct far_type far_type_##T = {                                                \
+        #T, far_fields_##T, sizeof(far_fields_##T) / sizeof(far_fields_##T[0]), 0}
+
+#ifdef __cplusplus
+#define FAR_STATIC_ASSERT_ static_assert
+#else
+#define FAR_STATIC_ASSERT_ _Static_assert
+#endif
+#define FAR_FIELD_(T, f) {(uint32_t)offsetof(T, f), (uint32_t)(sizeof(((T *)0)->f) / sizeof(struct far_word *))}
+#define FAR_COUNT_(_16, _15, _14, _13, _12, _11, _10, _9, _8, _7, _6, _5, _4, _3, _2, _1, n, ...) n
+#define FAR_FIELDS_(T, ...)                                                                                        \
+    FAR_GLUE2_(FAR_FIELDS_, FAR_COUNT_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0))     \
+    (T, __VA_ARGS__)
+#define FAR_GLUE2_(a, b) FAR_GLUE_(a, b)
+#define FAR_FIELDS_1(T, f) FAR_FIELD_(T, f)
+#define FAR_FIELDS_2(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_1(T, __VA_ARGS__)
+#define FAR_FIELDS_3(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_2(T, __VA_ARGS__)
+#define FAR_FIELDS_4(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_3(T, __VA_ARGS__)
+#define FAR_FIELDS_5(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_4(T, __VA_ARGS__)
+#define FAR_FIELDS_6(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_5(T, __VA_ARGS__)
+#define FAR_FIELDS_7(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_6(T, __VA_ARGS__)
+#define FAR_FIELDS_8(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_7(T, __VA_ARGS__)
+#define FAR_FIELDS_9(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_8(T, __VA_ARGS__)
+#define FAR_FIELDS_10(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_9(T, __VA_ARGS__)
+#define FAR_FIELDS_11(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_10(T, __VA_ARGS__)
+#define FAR_FIELDS_12(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_11(T, __VA_ARGS__)
+#define FAR_FIELDS_13(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_12(T, __VA_ARGS__)
+#define FAR_FIELDS_14(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_13(T, __VA_ARGS__)
+#define FAR_FIELDS_15(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_14(T, __VA_ARGS__)
+#define FAR_FIELDS_16(T, f, ...) FAR_FIELD_(T, f), FAR_FIELDS_15(T, __VA_ARGS__)
+
+#define FAR_TYPE_OF_(h) __typeof__(*(h).type_)
+/* Null handles; whether two handles name the same object. */
+#define FAR_IS_NULL(h)   (!(h).word)
+#define FAR_SET_NULL(h)  ((void)((h).word = NULL))
+#define FAR_IS_SAME(a, b) ((a).word == (b).word && sizeof((a).type_ == (b).type_))
+
+/* --- life */
+
+static inline struct far_word *far_create_(struct far_type *type, size_t bytes, size_t count)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    return abi ? abi->create(type, bytes, count) : far_local_create_(type, bytes, count);
+}
+
+static inline void far_destroy_(struct far_word *w, size_t count)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    if (!w)
+        return;
+    if (abi)
+        abi->destroy(w, count);
+    else
+        far_local_destroy_(w, count);
+}
+
+static inline size_t far_array_bytes_(size_t bytes, size_t n)
+{
+    size_t all;
+
+    return __builtin_mul_overflow(bytes, n, &all) ? SIZE_MAX : all;
+}
+
+/* FAR_NEW(h, T): a zeroed T, named by h, which is a FAR(T). True; or false with h null and errno ENOMEM. FAR_NEW_N: n of them
+ * in a row, FAR_R(h)[i]. */
+#define FAR_NEW(h, T)      FAR_NEW_BYTES_(h, T, sizeof(T))
+#define FAR_NEW_N(h, T, n) FAR_NEW_BYTES_(h, T, far_array_bytes_(sizeof(T), (n)))
+#define FAR_NEW_BYTES_(h, T, bytes_)                                                                               \
+    __extension__({                                                                                                \
+        FAR_STATIC_ASSERT_(__alignof__(T) <= 16, "far objects are aligned to 16 bytes at most");                          \
+        far_handle_##T far_new_ = {far_create_(&far_type_##T, (bytes_), 1)};                                       \
+        (h) = far_new_;                                                                                            \
+        far_new_.word != NULL;                                                                                     \
+    })
+
+/* Frees the object, and what its type owns, when no scope is left that may hold it. Null is fine. The handle stays as it is
+ * and must not be used any more. */
+#define FAR_FREE(h) far_destroy_((h).word, 1)
+
+/* FAR_AUTO(T) name: a null handle; what it names at the end of the block is freed, unless FAR_RELEASE(name) took it. */
+#define FAR_AUTO(T) __attribute__((cleanup(far_auto_))) far_handle_##T
+static inline void far_auto_(void *handle)
+{
+    struct far_word *w;
+
+    memcpy(&w, handle, sizeof(w));
+    far_destroy_(w, 1);
+}
+#define FAR_RELEASE(h)                                                                                             \
+    __extension__({                                                                                                \
+        __typeof__(h) far_released_ = (h);                                                                         \
+        (h).word = NULL;                                                                                           \
+        far_released_;                                                                                             \
+    })
+
+/* --- access */
+
+__attribute__((cold, noinline, unused)) static void *far_deref_slow_(struct far_word *w, int mode)
+{
+    return far_object_abi_()->deref(w, mode); /* without the library no word is ever negative */
+}
+
+static inline void *far_deref_(struct far_word *w, int mode)
+{
+    int64_t at = __atomic_load_n(&w->at, __ATOMIC_RELAXED); /* what is behind it is ordered by the address itself */
+
+    if (__builtin_expect(at < 0, 0))
+        return far_deref_slow_(w, mode);
+    if (!(mode & FAR_MODE_NT) && __builtin_expect(w->hot != far_context_.tick, 0))
+        w->hot = far_context_.tick;
+    if ((mode & FAR_MODE_WRITE) && __builtin_expect(!w->dirty, 0))
+        w->dirty = 1;
+    return (void *)at;
+}
+
+/* Pointers to the object, valid until the scope ends; to const for FAR_R. _NT: this use says nothing about the next one,
+ * and does not keep the object near. Loss of the object with its node: the program ends with SIGBUS and a message that names
+ * both; FAR_FETCH first where that must not be. */
+#define FAR_R(h)    ((const FAR_TYPE_OF_(h) *)far_deref_((h).word, FAR_MODE_READ))
+#define FAR_W(h)    ((FAR_TYPE_OF_(h) *)far_deref_((h).word, FAR_MODE_WRITE))
+#define FAR_R_NT(h) ((const FAR_TYPE_OF_(h) *)far_deref_((h).word, FAR_MODE_READ | FAR_MODE_NT))
+#define FAR_W_NT(h) ((FAR_TYPE_OF_(h) *)far_deref_((h).word, FAR_MODE_WRITE | FAR_MODE_NT))
+
+static inline int far_fetch_(struct far_word *const *w, size_t n, int mode)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+    int ret = abi ? abi->fetch(w, n, mode) : 0;
+
+    if (ret < 0)
+        errno = -ret;
+    return ret < 0 ? -1 : 0;
+}
+
+static inline void far_prefetch_(struct far_word *const *w, size_t n)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    if (abi)
+        abi->prefetch(w, n);
+}
+
+static inline int far_flush_(struct far_word *w)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+    int ret = abi ? abi->flush(w) : 0;
+
+    if (ret < 0)
+        errno = -ret;
+    return ret < 0 ? -1 : 0;
+}
+
+static inline void *far_pin_(struct far_word *w, int mode)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    return abi ? abi->pin(w, mode) : far_deref_(w, mode);
+}
+
+static inline void far_unpin_(struct far_word *w)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    if (abi)
+        abi->unpin(w);
+}
+
+static inline void far_weigh_(struct far_word *w, int weight)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    if (abi)
+        abi->weigh(w, weight);
+}
+
+static inline int far_is_here_(const struct far_word *w)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    return abi ? abi->is_here(w) : 1;
+}
+
+/* Brings the object here; waits. 0, or -1 with errno: EIO it is lost, ENOMEM. */
+#define FAR_FETCH(h)    far_fetch_(&(h).word, 1, FAR_MODE_READ)
+/* Starts to bring it, does not wait. */
+#define FAR_PREFETCH(h) far_prefetch_(&(h).word, 1)
+/* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope). */
+#define FAR_FLUSH(h)    far_flush_((h).word)
+/* A pointer that is valid until FAR_UNPIN, in scopes and outside. NULL with errno: EIO lost, EAGAIN more than 127 pins. */
+#define FAR_PIN(h)      ((FAR_TYPE_OF_(h) *)far_pin_((h).word, FAR_MODE_WRITE))
+#define FAR_UNPIN(h)    far_unpin_((h).word)
+/* Hints: keep it longer than its use tells; let it go first. */
+#define FAR_HOT(h)      far_weigh_((h).word, FAR_WEIGHT_HOT)
+#define FAR_COLD(h)     far_weigh_((h).word, FAR_WEIGHT_COLD)
+/* 1 if a dereference would not fetch now. For tests and statistics. */
+#define FAR_IS_HERE(h)  far_is_here_((h).word)
+
+/* Types that come declared. */
+FAR_PLAIN(char);
+FAR_PLAIN(int);
+FAR_PLAIN(long);
+FAR_PLAIN(float);
+FAR_PLAIN(double);
+FAR_PLAIN(int8_t);
+FAR_PLAIN(int16_t);
+FAR_PLAIN(int32_t);
+FAR_PLAIN(int64_t);
+FAR_PLAIN(uint8_t);
+FAR_PLAIN(uint16_t);
+FAR_PLAIN(uint32_t);
+FAR_PLAIN(uint64_t);
+FAR_PLAIN(size_t);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
