@@ -361,8 +361,9 @@ void far_link_step(struct far_link *l, uint64_t now)
         rc = advance(l, now);
     if (l->answered) /* the next loss starts with the shortest wait */
         l->backoff_ns = BACKOFF_MIN_NS;
-    if (!rc)
-        rc = expire(l, now);
+    if (rc < 0 && !far_node_is_dead(l->node))
+        lose(l, now, rc);
+    rc = expire(l, now); /* also when each attempt fails at once */
     if (far_node_is_dead(l->node))
         far_link_close(l, -EHOSTDOWN);
     else if (rc)
@@ -391,7 +392,9 @@ uint64_t far_link_deadline(struct far_link *l, uint64_t now)
     case FAR_LINK_IDLE:
         return wants_connection(l) ? 0 : UINT64_MAX;
     case FAR_LINK_LOST:
-        return wants_connection(l) ? l->retry_ns : UINT64_MAX;
+        if (!wants_connection(l))
+            return UINT64_MAX;
+        return far_min(l->retry_ns, l->waiting ? l->waiting_ns + l->node->deadline_ns : UINT64_MAX);
     case FAR_LINK_READY:
         at = far_min(at, now + TURN_NS);
         break;

@@ -721,6 +721,22 @@ static void link__no_node_no_connection(void **state)
     assert_int_equal(deaths, 1);
 }
 
+/* As a thread does that sleeps until the engine's deadline and never wakes in between: each of its steps finds an attempt
+ * that is due, and each fails at once. */
+static void link__refusals_alone_end_at_the_deadline(void **state)
+{
+    fake->refuse = -ECONNREFUSED;
+    far_engine_submit(engine, rw(FAR_OP_READ, 1, 1));
+    uint64_t start = client_now_ns;
+    for (unsigned i = 0; i < 1000 && (far_engine_poll(engine), !far_request_completed(&req)); i++)
+        client_now_ns = far_max(client_now_ns, far_min(far_engine_deadline(engine), client_now_ns + FAR_NS_PER_SEC));
+    assert_true(far_request_completed(&req));
+    assert_int_equal(req.status, -EHOSTDOWN);
+    assert_in_range(client_now_ns - start, 10000 * MS, 10010 * MS);
+    assert_string_equal(far_node_reason(node), "connection refused");
+    assert_int_equal(deaths, 1);
+}
+
 /* An operation whose answer was lost: done the first time. */
 static bool lose_the_answer(struct fake_conn *c, const struct far_wire_hdr *h, const uint8_t *body)
 {
@@ -779,6 +795,7 @@ int main(void)
         TEST(link__slow_is_not_silent),
         TEST(link__a_pause_of_ours_is_not_silence),
         TEST(link__no_node_no_connection),
+        TEST(link__refusals_alone_end_at_the_deadline),
         TEST(link__repeated_operations_succeed_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
