@@ -253,20 +253,32 @@ static void say_memory(struct daemon *d)
     far_log_info("%llu MiB of memory to serve, %s", (unsigned long long)(m->bytes >> 20), kinds[m->pages]);
 }
 
-/* To the background, in a session of its own: the exit of the parent says that the socket is there. Whatever
- * the program had open is closed: a pipe that we held would never end for its reader. */
-static void go_private(struct daemon *d)
+/* To the background, in a session of its own: the exit of the parent says that the socket is there, and that signals and
+ * descriptors of the program no longer concern us. Whatever the program had open is closed: a pipe that we held would
+ * never end for its reader. */
+static int go_private(void)
 {
+    int ready[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    char byte = 0;
+
+    if (null < 0 || pipe2(ready, O_CLOEXEC) != 0)
+        return fail("cannot go to the background: no descriptors");
     pid_t pid = fork();
 
-    if (pid)
-        _exit(pid < 0 ? fail("cannot fork") : 0);
+    if (pid) {
+        close(ready[1]);
+        _exit(pid < 0 ? fail("cannot fork") : read(ready[0], &byte, 1) == 1 ? 0 : 1);
+    }
     setsid();
     if (chdir("/") != 0)
         far_log_debug("cannot leave the working directory: %s", strerror(errno));
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; fd < 3 && null >= 0; fd++)
+    for (int fd = 0; fd < 3; fd++)
         dup2(null, fd);
+    close(null);
+    close(ready[0]);
+    bool told = write(ready[1], &byte, 1) == 1;
+    close(ready[1]);
+    return told ? 0 : 1; /* killed meanwhile: nobody knows of us */
 }
 
 /* Numbers 0 to 2 are open, so that nothing of ours lands there. */
@@ -310,7 +322,7 @@ static int run(struct daemon *d)
     if (!rc)
         rc = create_loop(d);
     if (!rc && d->options.private)
-        go_private(d); /* what can fail has been done: the parent's exit status tells */
+        rc = go_private(); /* what can fail has been done: the parent's exit status tells */
     if (!rc) {
         say_memory(d);
         rc = serve(d);
