@@ -673,7 +673,8 @@ def test_children(start, victim, kind):
     n = start("--memory=96M", url=address(kind))
     v = victim(n.url).fill()
     times = 300 if kind == "unix" else 20
-    assert v.do(f"exec {times}") == "executed", "more than may share a span at one time, and none leaves a claim behind"
+    assert v.do(f"exec {times}", seconds=120) == "executed", \
+        "more than may share a span at one time, and none leaves a claim behind"
     assert v.do("fork check") == "right", v.stderr()
     assert v.answer() == "child 0"
     assert v.do("fork again 9;check") == "filled" and v.answer() == "right" and v.answer() == "child 0"
