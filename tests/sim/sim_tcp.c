@@ -1,5 +1,5 @@
 /* Simulates one TCP connection per seed in virtual time; prints the smallest failing seed.
- *     sim_tcp [--seeds N] [--from S] [--long] [--clean] [--pcap FILE] [--verbose]        exit 1 on a
+ *     sim_tcp [--seeds N] [--from S] [--long] [--patient] [--clean] [--pcap FILE] [--verbose]        exit 1 on a
  *     failure */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,9 +30,9 @@ static bool run_seed(struct sim_wire *wire, const struct scenario_options *optio
     t->drops += r.drops;
     if (!r.failure[0])
         return true;
-    printf("FAILED seed %llu: %s\n  again with: sim_tcp --from %llu --seeds 1 --verbose%s\n",
+    printf("FAILED seed %llu: %s\n  again with: sim_tcp --from %llu --seeds 1 --verbose%s%s\n",
            (unsigned long long)options->seed, r.failure, (unsigned long long)options->seed,
-           options->big ? " --long" : "");
+           options->big ? " --long" : "", options->patient ? " --patient" : "");
     return false;
 }
 
@@ -48,6 +48,8 @@ int main(int argc, char **argv)
             from = number(argc, argv, &i);
         else if (!strcmp(argv[i], "--long"))
             options.big = true;
+        else if (!strcmp(argv[i], "--patient"))
+            options.patient = true;
         else if (!strcmp(argv[i], "--clean"))
             options.clean = true;
         else if (!strcmp(argv[i], "--verbose"))
@@ -57,7 +59,7 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--pcap") && i + 1 < argc)
             options.pcap = argv[++i];
         else {
-            printf("sim_tcp [--seeds N] [--from S] [--long] [--clean] [--all] [--pcap FILE] [--verbose]\n");
+            printf("sim_tcp [--seeds N] [--from S] [--long] [--patient] [--clean] [--all] [--pcap FILE] [--verbose]\n");
             return strcmp(argv[i], "--help") ? 2 : 0;
         }
     }

@@ -17,7 +17,8 @@
  *                                 noect: must be absent
  *   none [TIME]                   nothing was sent, nor is within TIME
  *   wait TIME                     time passes
- *   send N | recv N | shutdown | close | abort | icmp mtu N [seq N] | icmp unreachable | icmp refused |
+ *   freeze TIME                   time passes and the engine is not called: a stopped process
+ *   send N | recv N | shutdown | close | abort | unlisten | icmp mtu N [seq N] | icmp unreachable | icmp refused |
  *   wire full|free
  *   state NAME | error NAME|0 | unread N | counter NAME N        what must hold now
  * In ts V,E: E may be "last" (or last-N), the TSval of the engine's newest segment. */
@@ -540,6 +541,10 @@ static void execute(struct run *r, char *line)
         do_none(r, line);
     else if (!strcmp(command, "wait"))
         pass(r, r->now + (uint64_t)number(r, next_word(&line)), false);
+    else if (!strcmp(command, "freeze"))
+        r->now += (uint64_t)number(r, next_word(&line));
+    else if (!strcmp(command, "unlisten"))
+        far_tcp_unlisten(r->listener, r->now), r->listener = NULL;
     else if (!strcmp(command, "icmp"))
         do_icmp(r, line);
     else if (!strcmp(command, "wire"))

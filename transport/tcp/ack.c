@@ -9,15 +9,26 @@
 #include "transport/tcp/seq.h"
 #include "transport/tcp/sock.h"
 
-static bool update_window(struct far_tcp_sock *s, const struct far_tcp_segment *g)
+/* The peer has room again: the timeouts were of the closed window, neither of the path nor of its silence. */
+static void reopened(struct far_tcp_sock *s, uint64_t now)
+{
+    s->rec.backoff = s->rec.timeouts_in_row = 0;
+    s->rec.progress_ns = now;
+}
+
+static bool update_window(struct far_tcp_sock *s, const struct far_tcp_segment *g, uint64_t now)
 {
     uint32_t window = g->window << s->snd_scale, before = s->snd_wnd;
-    if (seq_gt(s->snd_wl1, g->seq) || (s->snd_wl1 == g->seq && seq_gt(s->snd_wl2, g->ack)))
+    bool newer = seq_gt(g->ack, s->snd_una) || seq_lt(s->snd_wl1, g->seq) ||
+                 (s->snd_wl1 == g->seq && seq_le(s->snd_wl2, g->ack));
+    if (!newer)
         return false;
     s->snd_wnd = window;
     s->snd_wl1 = g->seq;
     s->snd_wl2 = g->ack;
     s->max_snd_wnd = far_max(s->max_snd_wnd, window);
+    if (!before && window)
+        reopened(s, now);
     return window != before;
 }
 
@@ -95,18 +106,6 @@ static void give_back(struct far_tcp_sock *s, const struct far_tcp_ack *a)
     }
 }
 
-/* The peer took the byte of a window probe: it was sent, though not described. */
-static void take_probe_byte(struct far_tcp_sock *s, const struct far_tcp_segment *g, struct far_tcp_ack *a)
-{
-    if (!s->window_probe_out || g->ack != s->snd_nxt + 1 || s->snd_una != s->snd_nxt ||
-        s->snd_nxt == s->queued_end)
-        return;
-    s->window_probe_out = false;
-    s->snd_nxt++;
-    a->d.acked = 1;
-    s->stat.sent_bytes++;
-}
-
 static int check(struct far_tcp_sock *s, const struct far_tcp_segment *g, uint64_t now)
 {
     if (seq_le(g->ack, s->snd_nxt) && seq_ge(g->ack, s->snd_una - s->max_snd_wnd))
@@ -135,12 +134,11 @@ static struct far_tcp_ack describe(const struct far_tcp_sock *s, const struct fa
 int far_tcp_ack_input(struct far_tcp_sock *s, const struct far_tcp_segment *g, uint64_t now)
 {
     struct far_tcp_ack a = describe(s, g, now);
-    take_probe_byte(s, g, &a);
     if (far_unlikely(check(s, g, now)))
         return -EPROTO;
     if (seq_lt(g->ack, s->snd_una))
         return 0; /* old news; its data may still be new */
-    bool window_changed = update_window(s, g), in_flight = s->snd_nxt != s->snd_una;
+    bool window_changed = update_window(s, g, now), in_flight = s->snd_nxt != s->snd_una;
     a.duplicate = g->ack == s->snd_una && !g->len && !window_changed && !(g->flags & TH_FIN) && in_flight;
     s->snd_una = g->ack;
     far_tcp_scoreboard_ack(&s->board, g->ack, &a.d);

@@ -126,7 +126,6 @@ static int send_run(struct far_tcp_sock *s, uint32_t len, bool fin, uint8_t extr
         return -ENOBUFS;
     if (s->snd_nxt == s->snd_una)
         s->rec.progress_ns = now;
-    s->window_probe_out = false;
     describe(s, len, fin, extra, unit, now);
     s->snd_nxt += len + fin;
     s->end_sent |= fin;
@@ -263,8 +262,7 @@ void far_tcp_output_window_probe(struct far_tcp_sock *s, uint64_t now)
         far_tcp_want(s, WANT_SEND);
         return;
     }
-    struct far_tcp_out out = {
-        .seq = s->snd_nxt, .offset = s->snd_nxt - s->head_seq, .len = 1, .flags = TH_PSH};
-    if (!far_tcp_emit(s, &out, now))
-        s->window_probe_out = true;
+    /* What lies before the ring's head stands in for the octet: the peer has had it and only says where it is. */
+    struct far_tcp_out out = {.seq = s->snd_nxt - 1, .offset = s->send.size - 1, .len = 1};
+    (void)far_tcp_emit(s, &out, now);
 }

@@ -18,7 +18,8 @@
 int far_tcp_output(struct far_tcp_sock *s, uint64_t now_ns);
 /* RFC 8985 section 7.3: new data if there is some, else the last segment again. */
 void far_tcp_output_tail_probe(struct far_tcp_sock *s, uint64_t now_ns);
-/* RFC 9293 section 3.8.6.1: one byte beyond a closed window, or what fits an unusably small one. */
+/* RFC 9293 section 3.8.6.1: the last byte that was acknowledged once more, since a peer must answer what it has had; or
+ * what fits an unusably small window. */
 void far_tcp_output_window_probe(struct far_tcp_sock *s, uint64_t now_ns);
 
 #endif

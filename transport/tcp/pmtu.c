@@ -97,7 +97,7 @@ void far_tcp_pmtu_timeout(struct far_tcp_sock *s, uint64_t now)
 {
     const struct far_tcp_sent *first = &s->board.sent[s->board.sent[0].next];
     uint32_t mtu = step_below(s, first->end - first->seq);
-    if (!mtu || s->rec.timeouts_in_row < BLACK_HOLE_TIMEOUTS || now - s->rec.progress_ns < BLACK_HOLE_NS)
+    if (!mtu || !s->snd_wnd || s->rec.timeouts_in_row < BLACK_HOLE_TIMEOUTS || now - s->rec.progress_ns < BLACK_HOLE_NS)
         return;
     if (!lower(s, mtu, now))
         return;

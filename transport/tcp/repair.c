@@ -10,6 +10,7 @@
 #include "transport/tcp/timers.h"
 
 #define PERSIST_MAX_NS UINT64_C(2000000000)
+#define R1_TIMEOUTS    3 /* RFC 9293 section 3.8.3: unanswered retransmissions before time alone counts */
 
 uint64_t far_tcp_rto(const struct far_tcp_sock *s)
 {
@@ -37,7 +38,10 @@ static uint64_t rto_due(const struct far_tcp_sock *s)
 {
     const struct far_tcp_sent *first = &s->board.sent[far_tcp_scoreboard_first(&s->board)];
     uint64_t base = far_max(far_max(first->sent_ns, s->rec.progress_ns), s->rec.timeout_ns);
-    return base + far_tcp_rto_backed_off(s);
+    uint64_t wait = far_tcp_rto_backed_off(s);
+    if (!s->snd_wnd) /* a retransmission into a closed window is a probe of it */
+        wait = far_min(wait, far_max(far_tcp_rto(s), PERSIST_MAX_NS));
+    return base + wait;
 }
 
 /* RFC 8985 section 7.2: with SACK, an RTT, outside recovery, nothing SACKed, no probe out. */
@@ -92,9 +96,18 @@ static bool given_up(const struct far_tcp_sock *s, uint64_t since, uint64_t now)
            (!s->held && now - far_max(s->closed_ns, s->rec.progress_ns) >= s->stack->config.fin_wait_ns);
 }
 
+/* A peer without room drops what is in flight and says so with a window of zero: that is no silence. */
+static uint64_t silent_since(const struct far_tcp_sock *s, uint64_t now)
+{
+    if (s->snd_wnd)
+        return s->rec.progress_ns;
+    bool answered = s->heard_ns >= s->rec.timeout_ns; /* the last retransmission */
+    return answered ? now : far_max(s->rec.progress_ns, s->heard_ns);
+}
+
 static void fire_rto(struct far_tcp_sock *s, uint64_t now)
 {
-    if (given_up(s, s->rec.progress_ns, now)) {
+    if (s->rec.timeouts_in_row >= R1_TIMEOUTS && given_up(s, silent_since(s, now), now)) {
         far_tcp_sock_abort(s, s->soft_error ? s->soft_error : -ETIMEDOUT);
         return;
     }

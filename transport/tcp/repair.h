@@ -8,7 +8,8 @@
  *   first segment in flight (RFC 6298 section 5)
  *   PTO == max(2 SRTT [+ ack_delay with one segment in flight], pto_min), never later than the RTO (RFC
  *   8985 section 7.2)
- *   a peer that answers nothing for give_up_ns ends the connection with -ETIMEDOUT, at a timer's expiry
+ *   a peer that answers nothing for give_up_ns ends the connection with -ETIMEDOUT, at a timer's expiry, if
+ *   three retransmissions at least were among what it did not answer; one that answers "no room" never does
  */
 #ifndef FAR_TRANSPORT_TCP_REPAIR_H
 #define FAR_TRANSPORT_TCP_REPAIR_H

@@ -157,7 +157,6 @@ struct far_tcp_sock {
     bool ack_pending; /* in-order data not acknowledged yet */
     bool echo_ce;     /* ECE on every acknowledgement (RFC 3168) or the state of DCTCP.CE (RFC 8257) */
     bool send_cwr;
-    bool window_probe_out; /* one byte at snd_nxt was sent beyond the window */
     bool heard_data;       /* something but pure acknowledgements came: quick acknowledgements count */
 
     uint32_t iss, snd_una, snd_nxt, queued_end;
