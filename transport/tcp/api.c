@@ -98,6 +98,7 @@ void far_tcp_unlisten(struct far_tcp_listener *l, uint64_t now_ns)
     while ((s = far_tcp_accept(l)))
         far_tcp_abort(s, now_ns);
     l->used = false;
+    far_tcp_half_drop_unclaimed(l->stack);
 }
 
 /* --- bytes

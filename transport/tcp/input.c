@@ -52,14 +52,15 @@ static bool parse(struct far_tcp_segment *g, struct ports *ports, const uint8_t 
 /* --- TIME-WAIT
  * ------------------------------------------------------------------------------------------------ */
 
-/* Whether a SYN may reuse the flow: newer by timestamp or by sequence number (RFC 6191, RFC 9293 section
- * 3.6.1). */
+/* Whether a SYN may reuse the flow: newer by timestamp (RFC 6191 section 2) or, where those say nothing, by
+ * sequence number (RFC 9293 section 3.6.1). */
 static bool reopens(const struct far_tcp_sock *s, const struct far_tcp_segment *g)
 {
     if ((g->flags & (TH_SYN | TH_ACK | TH_RST)) != TH_SYN)
         return false;
-    return (s->ts_ok && g->options.has_ts && seq_gt(g->options.tsval, s->ts_recent)) ||
-           seq_gt(g->seq, s->rcv_nxt);
+    if (s->ts_ok && g->options.has_ts && g->options.tsval != s->ts_recent)
+        return seq_gt(g->options.tsval, s->ts_recent);
+    return seq_gt(g->seq, s->rcv_nxt);
 }
 
 static int in_time_wait(struct far_tcp_sock *s, const struct far_tcp_segment *g, uint64_t now)

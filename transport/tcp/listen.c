@@ -73,6 +73,16 @@ static struct far_tcp_half *half_alloc(struct far_tcp_stack *stack, const struct
     return h;
 }
 
+void far_tcp_half_drop_unclaimed(struct far_tcp_stack *stack)
+{
+    far_list_each_safe(&stack->half_age, node)
+    {
+        struct far_tcp_half *h = far_list_entry(node, struct far_tcp_half, age_link);
+        if (!far_tcp_listener_find(stack, &h->flow))
+            half_free(stack, h);
+    }
+}
+
 /* --- SYN-ACK
  * -------------------------------------------------------------------------------------------------- */
 

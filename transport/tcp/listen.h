@@ -23,6 +23,8 @@ int far_tcp_listen_input(struct far_tcp_stack *stack, const struct far_tcp_flow 
 int far_tcp_half_input(struct far_tcp_stack *stack, struct far_tcp_half *half,
                        const struct far_tcp_segment *segment, uint64_t now_ns, struct far_tcp_sock **sock);
 void far_tcp_half_timeout(struct far_tcp_stack *stack, struct far_tcp_half *half, uint64_t now_ns);
+/* Forgets those whose listener is gone. */
+void far_tcp_half_drop_unclaimed(struct far_tcp_stack *stack);
 uint64_t far_tcp_half_due(const struct far_tcp_half *half);
 
 #endif

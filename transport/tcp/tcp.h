@@ -218,7 +218,8 @@ int far_tcp_listen(struct far_tcp_stack *stack, const uint8_t *local_ip, uint16_
 /* The next established connection, NULL if none. */
 struct far_tcp_sock *far_tcp_accept(struct far_tcp_listener *listener);
 
-/* Stops listening; connections not yet accepted are reset. */
+/* Stops listening; connections not yet accepted are reset, half-open ones forgotten: their third segment is
+ * refused. */
 void far_tcp_unlisten(struct far_tcp_listener *listener, uint64_t now_ns);
 
 /* Takes up to len bytes; returns how many (0 when the ring is full), or -EPIPE after shutdown, or the
