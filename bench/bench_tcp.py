@@ -6,6 +6,8 @@ Arms
   dpdk             our TCP at both ends, net_af_packet on a veth pair
   dpdk_kernel      our TCP as client, the kernel's as server, on the same pair
   raw              frames without any TCP on the same pair: the limit of that wire; nothing is sent again
+  dpdk_vhost       our TCP at both ends over shared memory: net_vhost in the server, net_virtio_user in the client
+  raw_vhost        frames without any TCP over the same
   veth             the kernel's TCP at both ends on the same pair
   veth_rto200us    the same with net.ipv4.tcp_rto_min_us=200
   lo_spin, lo_block  the kernel's TCP over loopback, spinning and sleeping
@@ -31,6 +33,7 @@ import network  # noqa: E402
 WORKER = os.path.join(BUILD, "bench", "bench_tcp_worker")
 OURS_A, OURS_B = "10.9.0.11", "10.9.0.12"
 WIRE_ARMS = ("raw", "dpdk", "dpdk_kernel", "veth", "veth_rto200us")
+VHOST_ARMS = ("raw_vhost", "dpdk_vhost")
 LOSS_ARMS = ("dpdk", "dpdk_kernel", "veth", "veth_rto200us")
 LO_ARMS = ("lo_spin", "lo_block")
 # metric: (answer bytes, requests in flight)
@@ -45,7 +48,8 @@ def options():
     p.add_argument("--seconds", type=float, help="per cell (0.5)")
     p.add_argument("--seed", type=int, default=1, help="of the order of the arms")
     p.add_argument("--mtu", type=int, default=1500, help="of the veth pair (1500)")
-    p.add_argument("--arms", nargs="+", choices=WIRE_ARMS + LO_ARMS, default=list(WIRE_ARMS + LO_ARMS))
+    p.add_argument("--arms", nargs="+", choices=WIRE_ARMS + VHOST_ARMS + LO_ARMS,
+                   default=list(WIRE_ARMS + VHOST_ARMS + LO_ARMS))
     p.add_argument("--metrics", nargs="+", choices=list(METRICS), default=None)
     p.add_argument("--json", action="store_true", help="one JSON object per line")
     p.add_argument("--quick", action="store_true", help="under 20 s: fewer metrics, one run")
@@ -63,22 +67,31 @@ class Bench:
         net.exec(net.ns["a"], "ip", "addr", "add", "10.9.0.1/24", "dev", "va")
 
     def url(self, ours, remote, dev):
-        return "dpdk://%s:%d?dev=net_af_packet0,iface=%s&ip=%s/24&mtu=%d" % (remote, self.port, dev, ours, self.opt.mtu)
+        return "dpdk://%s:%d?dev=%s&ip=%s/24&mtu=%d" % (remote, self.port, dev, ours, self.opt.mtu)
 
     def ends(self, arm):
         """(namespace, wire, address) of the server and of the client, and their options."""
+        dev = "net_af_packet0,iface=v%s"
         if arm == "dpdk":
-            return ("b", "dpdk", self.url(OURS_B, OURS_A, "vb")), ("a", "dpdk", self.url(OURS_A, OURS_B, "va")), []
+            return ("b", "dpdk", self.url(OURS_B, OURS_A, dev % "b")), ("a", "dpdk", self.url(OURS_A, OURS_B, dev % "a")), []
         if arm == "dpdk_kernel":
-            return ("b", "kernel", "10.9.0.2:%d" % self.port), ("a", "dpdk", self.url(OURS_A, "10.9.0.2", "va")), []
+            return ("b", "kernel", "10.9.0.2:%d" % self.port), ("a", "dpdk", self.url(OURS_A, "10.9.0.2", dev % "a")), []
         if arm == "raw":
-            dev = "net_af_packet0,iface=v%s"
             return ("b", "raw", dev % "b"), ("a", "raw", dev % "a"), ["--mtu", self.opt.mtu]
+        if arm.endswith("_vhost"):
+            return self.vhost_ends(arm.partition("_")[0])
         if arm.startswith("veth"):
             at = "10.9.0.2:%d" % self.port
             return ("b", "kernel", at), ("a", "kernel", at), []
         at = "127.0.0.1:%d" % self.port
         return ("b", "kernel", at), ("b", "kernel", at), ["--block"] if arm == "lo_block" else []
+
+    def vhost_ends(self, wire):
+        socket = self.net.path("vhost%d" % self.port)
+        devs = "net_vhost0,iface=" + socket, "net_virtio_user0,path=%s,mrg_rxbuf=1,queue_size=256" % socket
+        if wire == "dpdk":
+            devs = self.url(OURS_B, OURS_A, devs[0]), self.url(OURS_A, OURS_B, devs[1])
+        return ("b", wire, devs[0]), ("a", wire, devs[1]), ["--mtu", self.opt.mtu]
 
     def set_rto(self, arm):
         us = 200 if arm == "veth_rto200us" else 200000
@@ -91,7 +104,7 @@ class Bench:
     def cell(self, arm, metric):
         """One measurement, or None with the reason said."""
         answer, depth = METRICS[metric]
-        if arm == "raw" and metric == "stream":
+        if arm.startswith("raw") and metric == "stream":
             return None
         self.port += 1
         self.set_rto(arm)
@@ -178,6 +191,13 @@ class Rows:
         yield "pingpong_over_kernel_spin", ratio(ours, m(0, "pingpong", "lo_spin", "p50")), 0.5, "lower"
         yield "inflight32_of_raw", ratio(m(0, "inflight32", "dpdk", "rate"), m(0, "inflight32", "raw", "rate")), 0.4, "higher"
         yield "inflight32_of_kernel", ratio(m(0, "inflight32", "dpdk", "rate"), m(0, "inflight32", "lo_spin", "rate")), 1, "higher"
+        raw, ours = m(0, "pingpong", "raw_vhost", "p50"), m(0, "pingpong", "dpdk_vhost", "p50")
+        rate = m(0, "inflight32", "dpdk_vhost", "rate")
+        yield "vhost_pingpong_over_raw_us", ours - raw if ours and raw else None, 0.6, "lower"
+        yield "vhost_pingpong_over_raw_ratio", ratio(ours, raw), 1.5, "lower"
+        yield "vhost_pingpong_over_kernel_spin", ratio(ours, m(0, "pingpong", "lo_spin", "p50")), 0.5, "lower"
+        yield "vhost_inflight32_of_raw", ratio(rate, m(0, "inflight32", "raw_vhost", "rate")), 0.4, "higher"
+        yield "vhost_inflight32_of_kernel", ratio(rate, m(0, "inflight32", "lo_spin", "rate")), 1, "higher"
 
 
 def show(opt, rows):

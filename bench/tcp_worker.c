@@ -4,7 +4,7 @@
  *   tcp_worker server|client WIRE ADDRESS [options]
  *     WIRE kernel  ADDRESS ip:port         the kernel's TCP; --block: it sleeps instead of spinning
  *     WIRE dpdk    ADDRESS dpdk://...      our TCP on DPDK; a server listens on the URL's port
- *     WIRE raw     ADDRESS net_af_packet...  frames without TCP: the wire itself. Nothing is sent again
+ *     WIRE raw     ADDRESS net_...         frames without TCP on that device: the wire itself. Nothing is sent again
  *   tcp_worker control                       p50 of the shared-memory ping-pong between CPUs 0 and 1, in us
  *
  * A request is 64 bytes and says how many bytes come back; the client keeps --depth of them in flight and
