@@ -16,6 +16,12 @@ sys.path.insert(0, str(HERE))
 import farproto  # noqa: E402
 
 
+def pytest_collection_modifyitems(items):
+    """FAR_TEST_PART=i/n: only every n-th test, from the i-th."""
+    part, _, parts = os.environ.get("FAR_TEST_PART", "1/1").partition("/")
+    items[:] = items[int(part) - 1::int(parts)]
+
+
 @pytest.fixture(scope="session")
 def build():
     path = pathlib.Path(os.environ.get("FAR_BUILD", HERE.parent.parent / "build" / "release"))
@@ -37,15 +43,17 @@ class Node:
         self.wait_ready()
 
     def wait_ready(self):
+        """It listens on one address after the other: all of them must answer."""
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                farproto.connect(self.url).close()
-                return
-            except OSError:
-                assert self.proc.poll() is None, "farmemd ended at once"
-                time.sleep(0.01)
-        raise AssertionError("farmemd does not answer")
+        for url in [a.removeprefix("--listen=") for a in self.args if a.startswith("--listen=")]:
+            while True:
+                try:
+                    farproto.connect(url).close()
+                    break
+                except OSError:
+                    assert self.proc.poll() is None, "farmemd ended at once"
+                    assert time.monotonic() < deadline, f"farmemd does not answer at {url}"
+                    time.sleep(0.01)
 
     def client(self, **kw):
         return farproto.Client(self.url, **kw)
