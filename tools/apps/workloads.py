@@ -33,6 +33,7 @@ class Workload:
     program = None          # what must be installed
     package = None
     scans = False           # scan-heavy (sequential) rather than random
+    share = 1.0             # of the data set that tests load: enough for 256 MiB
 
     def __init__(self, data, timeout=TIMEOUT_S):
         self.data, self.timeout = data, timeout
@@ -61,7 +62,7 @@ PATH = "/usr/bin:/bin:/usr/sbin:/sbin"  # Debian's programs, not somebody's own 
 
 class Sqlite(Workload):
     """An in-memory database: load, index, join, group, search, and a hash of all that is in it."""
-    name, program, package, scans = "sqlite3", "sqlite3", "sqlite3", True
+    name, program, package, scans, share = "sqlite3", "sqlite3", "sqlite3", True, 0.6
 
     SQL = """
 CREATE TABLE packages(copy INT, name TEXT, version TEXT, section TEXT, priority TEXT, installed_size INT, size INT,

@@ -44,7 +44,7 @@ def main():
     parser.add_argument("--prepare", action="store_true", help="only make the input")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE for farctl run")
     args = parser.parse_args()
-    data = dataset.Dataset(os.path.join(args.build, "apps"))
+    data = dataset.Dataset(os.path.join(args.build, "apps"), getattr(workloads.ALL.get(args.app), "share", 1.0))
     if args.prepare:
         return 0
     app = workloads.make(args.app, data)
