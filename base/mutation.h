@@ -13,6 +13,11 @@ enum far_mutation_kind {
     FAR_MUTATION_NO_DIRTY,        /* an evicted dirty page is taken for clean */
     FAR_MUTATION_NO_SLOT_FENCE,   /* a slot is reused while a write to it is under way */
     FAR_MUTATION_NO_CRC,          /* what a node answers is not checked (transport/link_rx.c) */
+    FAR_MUTATION_NO_MEMBARRIER,   /* scopes that were just entered are not made visible (core/object/epoch.c) */
+    FAR_MUTATION_NO_GRACE,        /* objects are evacuated under scopes that use them */
+    FAR_MUTATION_NO_RESCUE,       /* an object that is about to go is used without taking it back */
+    FAR_MUTATION_EARLY_CLEAN,     /* an object counts as clean before nobody can write it any more */
+    FAR_MUTATION_NO_VICTIM,       /* an evacuated object's memory goes before a node has acknowledged it */
 };
 
 #ifdef FAR_MUTATIONS

@@ -74,7 +74,8 @@ bool far_core_owns_fd(int fd)
     if (far_service_owns_fd(fd))
         return true;
     return far_core_started() && (far_engine_owns_fd(far_pager.fetch_engine, fd) ||
-                                  far_engine_owns_fd(far_pager.write_engine, fd));
+                                  far_engine_owns_fd(far_pager.write_engine, fd) ||
+                                  (far_pager.object_engine && far_engine_owns_fd(far_pager.object_engine, fd)));
 }
 
 void far_core_note_pinning_io(const char *what)

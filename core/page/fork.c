@@ -3,8 +3,9 @@
  *
  * Prepare, in this order (each phase makes the next one's assumption true):
  *   0. signals are blocked: a handler that touched far memory after phase 5 would wait for its own thread
- *   1. the housekeeper stops returning spans and asking nodes
- *   2. range_lock for writing: no range operation of the program is half done
+ *   1. the housekeeper stops returning spans and asking nodes; the object evacuator stops between two rounds
+ *   2. range_lock for writing: no range operation of the program is half done, no object is being fetched; what is under way for
+ *      objects is waited for, and the locks of the object runtime are taken
  *   3. evict_lock: no page is EVICT; the writes under way are waited for, so no victim is WRITING
  *   4. every node clones the session: the child's claim to our spans is acknowledged before the child exists
  *   5. the handler stops between two transitions, no fetch under way: no page is BUSY
@@ -25,6 +26,7 @@
 #include "base/options.h"
 #include "core/core.h"
 #include "core/local/queue.h"
+#include "core/object/object.h"
 #include "core/page/evict.h"
 #include "core/page/fault.h"
 #include "core/page/pager.h"
@@ -68,7 +70,9 @@ int far_core_fork_prepare(void)
     fk.prepared = false;
     far_signals_block();
     far_service_hold_housekeeping();
+    far_objects_fork_prepare_first();
     far_range_lock_write();
+    far_objects_fork_prepare();
     lock_evict();
     far_evict_drain();
     ret = far_nodes_clone(&shared);
@@ -94,6 +98,7 @@ void far_core_fork_parent(void)
     far_slab_unlock();
     unlock_evict();
     far_range_unlock_write();
+    far_objects_fork_parent();
     far_service_release_housekeeping();
     far_signals_restore();
 }
@@ -154,6 +159,7 @@ void far_core_fork_child_early(void)
     far_slab_unlock();
     unlock_evict();
     far_range_unlock_write();
+    far_objects_fork_child_early();
 }
 
 void far_core_fork_child_late(void)
@@ -164,6 +170,8 @@ void far_core_fork_child_late(void)
         ret = far_start_counters();
     if (ret == 0)
         ret = far_service_start();
+    if (ret == 0)
+        ret = far_objects_fork_child_late();
     if (ret < 0)
         far_die("fork: far memory cannot be served in the child (error %d), so it ends here", -ret);
     far_wipe_each(far_range_drop_pages);

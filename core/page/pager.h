@@ -57,6 +57,7 @@ struct far_pager {
     struct far_node *nodes[FAR_MAX_NODES];
     unsigned n_nodes;
     struct far_engine *fetch_engine; /* driven by the handler */
+    struct far_engine *object_engine; /* driven by who misses an object; NULL before the first object */
     struct far_engine *write_engine; /* driven by the evacuator; grants, clones and other calls go here too */
 
     struct far_mutex evict_lock;

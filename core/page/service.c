@@ -23,8 +23,9 @@
 #include "core/remote/nodes.h"
 #include "core/remote/slab.h"
 
-#define OWN_THREADS       3u /* handler, evacuator, housekeeper */
+#define OWN_THREADS       3u /* handler, evacuator, housekeeper; others are added */
 #define STACK_BYTES       (256u << 10)
+#define STACK_TOUCHED     (16 * (int64_t)FAR_KIB) /* by each */
 #define HINTS             64u
 #define POLL_FDS          (2 + 2 * FAR_MAX_NODES)
 #define FREEZE_LIMIT_NS   (10 * FAR_NS_PER_SEC) /* a fork of a large process takes its time */
@@ -58,6 +59,7 @@ static struct {
     struct hints prefetch, cold;
 } sv = {.handler_fd = -1, .evacuator_fd = -1};
 
+static uint32_t added_threads; /* atomic */
 static __thread bool own_thread __attribute__((tls_model("initial-exec")));
 
 bool far_service_is_own_thread(void)
@@ -338,7 +340,7 @@ static unsigned thread_count(void)
  * only they are left, the end is up to us. */
 static void end_with_the_program(void)
 {
-    if (thread_state(far_os_getpid()) == 'Z' && thread_count() == 1 + OWN_THREADS)
+    if (thread_state(far_os_getpid()) == 'Z' && thread_count() == 1 + OWN_THREADS + far_atomic_load_relaxed(&added_threads))
         exit(0);
 }
 
@@ -414,6 +416,7 @@ void far_service_reset_in_child(void)
     far_os_close(sv.evacuator_fd);
     sv.handler_fd = sv.evacuator_fd = -1;
     sv.freeze = RUNNING;
+    added_threads = 0;
     sv.evacuator_asleep = 0;
     sv.prefetch.n = sv.cold.n = 0;
     far_spin_reset_in_child(&sv.prefetch.lock);
@@ -462,6 +465,27 @@ int far_service_start(void)
         ret = thread_new(housekeeper_main);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (ret == 0)
-        far_budget_add_meta(3 * 16 * (int64_t)FAR_KIB); /* what they touch of their stacks */
+        far_budget_add_meta(3 * STACK_TOUCHED);
     return ret;
+}
+
+int far_service_add_thread(void *(*main)(void *))
+{
+    sigset_t all, old;
+    int ret;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    ret = thread_new(main);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (ret == 0) {
+        far_atomic_add_relaxed(&added_threads, 1u);
+        far_budget_add_meta(STACK_TOUCHED);
+    }
+    return ret;
+}
+
+void far_service_thread_begins(void)
+{
+    own_thread = true;
 }

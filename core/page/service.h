@@ -11,6 +11,9 @@
 
 /* Starts the three threads. 0 or -errno. In a child after fork it is called again. */
 int far_service_start(void);
+/* One more, which calls far_service_thread_begins first of all. 0 or -errno. Again in a child. */
+int far_service_add_thread(void *(*main)(void *));
+void far_service_thread_begins(void);
 bool far_service_is_own_thread(void);
 bool far_service_owns_fd(int fd);
 

@@ -19,6 +19,7 @@
 
 #define HOUSEKEEPER_MIN_NS (20 * FAR_NS_PER_US) /* between its looks at an answer, unless the log has work for it */
 #define HOUSEKEEPER_MAX_NS (10 * FAR_NS_PER_MS)
+#define QUEUES             3u /* of a process: an engine each for fetching, writing, objects */
 #define LEAVE_NS           (100 * FAR_NS_PER_MS)
 #define START_NS           (5 * FAR_NS_PER_SEC)  /* for a node to answer the first time, if FAR_DEADLINE is not less */
 
@@ -33,7 +34,7 @@ static struct {
     struct far_request leave[FAR_MAX_NODES];  /* of who comes first to exit */
     int left_pid;                             /* atomic: the process that did */
     bool cloned[FAR_MAX_NODES];
-    uint32_t queue;                           /* number of the fetch engine's queue on each node; the next one is the other's */
+    uint32_t queue;                           /* number of the fetch engine's queue on each node; the next ones are the others' */
 } ns;
 
 /* --- what the slab asks */
@@ -169,6 +170,18 @@ static int engines(void)
         ret = far_engine_create(&far_pager.write_engine, far_pager.nodes, far_pager.n_nodes, ns.queue + 1, &meta);
     if (ret == 0) {
         far_engine_set_flags(far_pager.fetch_engine, FAR_ENGINE_SIGNALS_BLOCKED);
+        far_budget_add_meta((int64_t)meta);
+    }
+    return ret;
+}
+
+int far_nodes_object_engine(void)
+{
+    uint64_t meta = 0;
+    int ret = far_engine_create(&far_pager.object_engine, far_pager.nodes, far_pager.n_nodes, ns.queue + 2, &meta);
+
+    if (ret == 0) {
+        far_engine_set_flags(far_pager.object_engine, FAR_ENGINE_SIGNALS_BLOCKED);
         far_budget_add_meta((int64_t)meta);
     }
     return ret;
@@ -330,7 +343,9 @@ int far_nodes_in_child(void)
     far_engine_abandon(far_pager.fetch_engine);
     far_engine_abandon(far_pager.write_engine);
     memcpy(parents, far_pager.nodes, sizeof(parents));
-    ns.queue += 2; /* a copy of our session has seen the others */
+    if (far_pager.object_engine)
+        far_engine_abandon(far_pager.object_engine);
+    ns.queue += QUEUES; /* a copy of our session has seen the others */
     for (unsigned i = 0; i < far_pager.n_nodes; i++) {
         const struct far_wire_clone *c = &ns.clone[i].clone;
         int ret = create(i, ns.cloned[i] ? c->session : 0, ns.cloned[i] ? c->token : NULL, err, sizeof(err));
@@ -339,5 +354,7 @@ int far_nodes_in_child(void)
             return ret;
     }
     far_slab_rehome(parents, far_pager.nodes, far_pager.n_nodes);
-    return engines();
+    int ret = engines();
+
+    return ret == 0 && far_pager.object_engine ? far_nodes_object_engine() : ret;
 }

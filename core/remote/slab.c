@@ -12,10 +12,11 @@
 #include "base/os.h"
 #include "core/local/budget.h"
 #include "core/remote/span_limits.h"
+#include "transport/wire.h"
 
 #define GRANULE_MASK ((UINT64_C(1) << FAR_SLOT_GRANULE_BITS) - 1)
 #define MAX_SPANS    (1u << 16) /* of the 2^22 that a slot could name: 64 Ki spans of 64 MiB are 4 TiB */
-#define MAX_CLASSES  64
+#define MAX_CLASSES  80 /* up to 64 KiB */
 
 enum span_state { SPAN_UNUSED, SPAN_HELD, SPAN_RETURNING };
 
@@ -61,9 +62,16 @@ uint32_t far_slab_class_bytes(unsigned class_index)
     return (9 + class_index % 8) << (class_index / 8 + 3);
 }
 
+uint32_t far_slab_class_granule(unsigned class_index)
+{
+    uint32_t bytes = far_slab_class_bytes(class_index);
+
+    return bytes <= FAR_WIRE_GRANULE_MAX ? bytes : 1u << (class_index / 8 + 3);
+}
+
 unsigned far_slab_classes(void)
 {
-    return far_slab_class(4096) + 1;
+    return far_slab_class(FAR_SLAB_LARGEST) + 1;
 }
 
 /* --- spans */
@@ -106,8 +114,7 @@ static void publish_locked(void)
 
 static int span_add_locked(uint64_t id, struct far_node *node, uint64_t bytes, unsigned class_index)
 {
-    uint32_t granule = far_slab_class_bytes(class_index);
-    uint32_t slots = (uint32_t)far_min(bytes / granule, GRANULE_MASK + 1);
+    uint32_t slots = (uint32_t)far_min(bytes / far_slab_class_bytes(class_index), GRANULE_MASK + 1);
     uint32_t index = slab.count;
     void *tables = far_os_map(tables_bytes(slots));
 
@@ -160,11 +167,11 @@ int far_slab_grow(unsigned class_index)
 {
     uint64_t id;
     struct far_node *node;
-    uint32_t granule = far_slab_class_bytes(class_index);
-    uint64_t bytes = next_span_bytes(), most = (uint64_t)granule << FAR_SLOT_GRANULE_BITS;
+    uint32_t granule = far_slab_class_granule(class_index);
+    uint64_t bytes = next_span_bytes(), most = (uint64_t)far_slab_class_bytes(class_index) << FAR_SLOT_GRANULE_BITS;
     int ret;
 
-    while (bytes > most) /* more granules than a slot can number */
+    while (bytes > most) /* more slots than can be numbered */
         bytes /= 2;
     do
         ret = slab.source.grant(slab.source.ctx, bytes, granule, &id, &node);
@@ -260,7 +267,8 @@ static struct far_slot_place place(far_slot slot, bool write)
     far_assert(!write || !s->shared);
     if (write && ++s->gens[granule] == 0)
         s->gens[granule] = 1; /* 0 means never written, on both sides */
-    struct far_slot_place p = {s->node, s->id, granule * bytes, bytes, s->gens[granule]};
+    uint32_t part = far_slab_class_granule(s->class_index);
+    struct far_slot_place p = {s->node, s->id, granule * bytes, part, s->gens[granule], bytes / part};
 
     far_mutex_unlock(&slab.lock);
     return p;

@@ -2,7 +2,8 @@
  * slab.h - the remote space as a client cuts it: spans from memory nodes, slots in spans.
  *
  *   span   memory granted by a node, cut into granules of one size; its table of free slots and generations is here
- *   slot   one granule: 40 bits, index of the span (22) and of the granule (18). 0 is no slot.
+ *   slot   one granule, or above 4 KiB a run of up to 16: 40 bits, index of the span (22) and of the slot in it (18).
+ *          0 is no slot.
  *   class  a granule size; waste is at most 12.5 % of what is asked for above 128 bytes
  *
  * Invariants
@@ -46,14 +47,17 @@ struct far_slab_source {
 struct far_slot_place {
     struct far_node *node;
     uint64_t span, offset;
-    uint32_t granule, gen;
+    uint32_t granule, gen; /* one generation for the whole slot */
+    uint32_t run;          /* granules in a row, from offset on */
 };
 
 int far_slab_init(const struct far_slab_source *source);
 
-/* Size classes: smallest class for `bytes` (1 … 4096), its granule, how many there are. */
+/* Size classes: smallest class for `bytes` (1 … FAR_SLAB_LARGEST), its slots' bytes and granule, how many there are. */
+#define FAR_SLAB_LARGEST (64u << 10)
 unsigned far_slab_class(uint32_t bytes);
 uint32_t far_slab_class_bytes(unsigned class_index);
+uint32_t far_slab_class_granule(unsigned class_index);
 unsigned far_slab_classes(void);
 
 /* Takes up to n slots of a class out of spans that are held already; returns how many. Never blocks long. */

@@ -81,6 +81,7 @@ struct far_context {
     uint8_t tick;   /* the library's: its clock, for `hot` */
     uint8_t known;  /* the library's */
     const void *owner;                /* the linked object */
+    const void *thread;               /* the library's name for the thread */
     struct far_context *next, **link; /* the library's list */
 };
 

@@ -112,7 +112,8 @@ static void take(unsigned class_index, unsigned want)
         assert_in_range(p.span, 1, m.n_spans);
         assert_true(s->held && !s->shared && !s->dead);
         assert_ptr_equal(p.node, s->node);
-        assert_int_equal(p.granule, far_slab_class_bytes(class_index));
+        assert_int_equal(p.granule, far_slab_class_granule(class_index));
+        assert_int_equal(p.granule * p.run, far_slab_class_bytes(class_index));
         assert_int_equal(p.granule, s->granule);
         assert_true(p.offset % p.granule == 0 && p.offset + p.granule <= s->bytes);
         assert_false(s->used[granule]); /* nobody else's */

@@ -1,0 +1,54 @@
+/* abi.c - see abi.h */
+#include "core/object/abi.h"
+
+#include <errno.h>
+
+#include "core/object/epoch.h"
+#include "core/object/object.h"
+
+static struct far_word *create(struct far_type *type, size_t bytes, size_t count)
+{
+    int error = far_objects_start();
+    struct far_word *w = error < 0 ? NULL : far_object_create(type, bytes, count, &error);
+
+    if (!w)
+        errno = -error;
+    return w;
+}
+
+static void enter(struct far_context *c)
+{
+    far_objects_start(); /* if it cannot be, create has said so, and nothing will ever be dereferenced */
+    far_object_enter(c);
+}
+
+static void *pin(struct far_word *w, int mode)
+{
+    int error;
+    void *p = far_object_pin(w, mode, &error);
+
+    if (!p)
+        errno = -error;
+    return p;
+}
+
+static int is_here(const struct far_word *w)
+{
+    return far_object_is_here(w);
+}
+
+const struct far_object_abi far_core_object_abi = {
+    .bytes = sizeof(struct far_object_abi),
+    .create = create,
+    .destroy = far_object_destroy,
+    .deref = far_object_deref,
+    .enter = enter,
+    .forget = far_epoch_forget,
+    .fetch = far_object_fetch,
+    .prefetch = far_object_prefetch,
+    .flush = far_object_flush,
+    .pin = pin,
+    .unpin = far_object_unpin,
+    .weigh = far_object_weigh,
+    .is_here = is_here,
+};

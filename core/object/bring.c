@@ -1,0 +1,253 @@
+/* bring.c - see bring.h */
+#include "core/object/bring.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "core/local/budget.h"
+#include "core/object/epoch.h"
+#include "core/object/loss.h"
+#include "core/object/word.h"
+#include "core/object/words.h"
+#include "core/page/pager.h"
+#include "transport/engine.h"
+
+#define OPS        32u
+#define NEAR_TICKS 16u /* evicted less than one budget ago: part of the working set */
+
+struct coming {
+    struct far_word *w;
+    void *p;
+    uint64_t was;   /* its word before */
+    uint8_t first, count;
+    bool ahead;
+};
+
+struct bring_op {
+    struct far_request request;
+    struct far_seg segs[FAR_WIRE_MAX_SEGS];
+    struct coming objects[FAR_WIRE_MAX_SEGS];
+    unsigned n_objects;
+    uint32_t refs; /* atomic: who fills and waits, and the completion; 0 is free */
+};
+
+static struct bring_op *ops; /* OPS of them */
+
+int far_bring_init(void)
+{
+    if (!ops)
+        ops = far_os_map(OPS * sizeof(*ops));
+    if (ops)
+        far_budget_add_meta((int64_t)(OPS * sizeof(*ops)));
+    return ops ? 0 : -ENOMEM;
+}
+
+void far_bring_reset_in_child(void)
+{
+    for (unsigned i = 0; i < OPS; i++)
+        ops[i].refs = 0;
+}
+
+unsigned far_bring_busy(void)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; ops && i < OPS; i++)
+        n += far_atomic_load_acquire(&ops[i].refs) != 0;
+    return n;
+}
+
+void far_bring_poll(void)
+{
+    far_engine_poll(far_pager.object_engine);
+}
+
+void far_bring_drain(void)
+{
+    while (far_bring_busy()) {
+        far_bring_poll();
+        far_os_yield();
+    }
+}
+
+/* --- arrival */
+
+static void lost(struct bring_op *op, struct coming *c, int status)
+{
+    far_slot slot = far_word_slot(c->w);
+
+    far_loss_object(c->w, op->request.node, op->segs[c->first].span, status);
+    far_word_set_slot(c->w, FAR_SLOT_NONE);
+    far_slab_give(slot);
+    far_at_publish(c->w, far_at_make(FAR_WORD_LOST, far_at_info(c->was)));
+    far_heap_drop(c->p);
+}
+
+static int status_of(const struct bring_op *op, const struct coming *c)
+{
+    if (op->request.status == -EHOSTDOWN || op->request.status == -ECANCELED)
+        return op->request.status;
+    for (unsigned i = 0; i < c->count; i++)
+        if (op->segs[c->first + i].status)
+            return op->segs[c->first + i].status;
+    return 0;
+}
+
+static void unref(struct bring_op *op)
+{
+    far_atomic_sub_acq_rel(&op->refs, 1u);
+}
+
+static void arrived(struct far_request *r)
+{
+    struct bring_op *op = r->arg;
+
+    far_counter_record(FAR_H_object_fetch_ns, far_now_ns() - r->submitted_ns);
+    for (unsigned i = 0; i < op->n_objects; i++) {
+        struct coming *c = &op->objects[i];
+        int status = status_of(op, c);
+
+        if (status == 0) {
+            far_at_publish(c->w, (uint64_t)(uintptr_t)c->p);
+        } else if (c->ahead || status == -ECANCELED) { /* who needs it asks again, and is told */
+            far_at_publish(c->w, c->was);
+            far_heap_drop(c->p);
+        } else {
+            lost(op, c, status);
+        }
+    }
+    unref(op);
+}
+
+/* --- departure */
+
+static struct bring_op *op_get(bool ahead)
+{
+    for (;;) {
+        for (unsigned i = 0; i < OPS; i++) {
+            uint32_t free = 0;
+
+            if (far_atomic_cas_acquire(&ops[i].refs, &free, 2u)) {
+                memset(&ops[i].request, 0, sizeof(ops[i].request));
+                ops[i].n_objects = 0;
+                return &ops[i];
+            }
+        }
+        if (ahead)
+            return NULL;
+        far_bring_poll();
+        far_os_yield();
+    }
+}
+
+void far_bring_send(struct far_basket *b)
+{
+    struct bring_op *op = b->open;
+
+    if (!op)
+        return;
+    b->open = NULL;
+    op->request.op = FAR_OP_READ;
+    op->request.segs = op->segs;
+    op->request.done = arrived;
+    op->request.arg = op;
+    if (!b->ahead)
+        b->sent[b->n_sent++] = op;
+    far_engine_submit(far_pager.object_engine, &op->request);
+    if (b->ahead)
+        unref(op);
+}
+
+void far_bring_wait(struct far_basket *b)
+{
+    for (unsigned i = 0; i < b->n_sent; i++) {
+        far_engine_wait(far_pager.object_engine, &b->sent[i]->request);
+        unref(b->sent[i]);
+    }
+    b->n_sent = 0;
+}
+
+static enum far_heap_kind kind_for(uint64_t at, int mode)
+{
+    if (mode & FAR_MODE_NT)
+        return FAR_HEAP_STREAM;
+    return (uint8_t)(far_epoch_tick() - far_at_stamp(at)) <= NEAR_TICKS && far_at_stamp(at) ? FAR_HEAP_MAIN : FAR_HEAP_YOUNG;
+}
+
+/* Room in the open request for an object of that place; sends what does not go along. false: no request is free. */
+static bool make_room(struct far_basket *b, const struct far_slot_place *place)
+{
+    if (b->open && (b->open->request.node != place->node || b->open->request.nsegs + place->run > FAR_WIRE_MAX_SEGS)) {
+        far_bring_send(b);
+        if (b->n_sent == FAR_ARRAY_LEN(b->sent))
+            far_bring_wait(b);
+    }
+    if (!b->open)
+        b->open = op_get(b->ahead);
+    if (b->open)
+        b->open->request.node = place->node;
+    return b->open != NULL;
+}
+
+static void fill(struct bring_op *op, struct far_word *w, void *p, uint64_t was, const struct far_slot_place *place, bool ahead)
+{
+    op->objects[op->n_objects++] = (struct coming){w, p, was, op->request.nsegs, (uint8_t)place->run, ahead};
+    for (uint32_t i = 0; i < place->run; i++)
+        op->segs[op->request.nsegs++] =
+            (struct far_seg){.span = place->span, .offset = place->offset + i * place->granule, .length = place->granule,
+                             .gen = place->gen, .buf = (char *)p + i * place->granule};
+}
+
+/* An object that is all zero has no place on a node. */
+static enum far_brought bring_zero(struct far_word *w, void *p, uint32_t info)
+{
+    memset(p, 0, far_slab_class_bytes(far_slab_class(far_info_bytes(info))));
+    far_at_publish(w, (uint64_t)(uintptr_t)p);
+    return FAR_BROUGHT_HERE;
+}
+
+static void *room_for(struct far_basket *b, struct far_word *w, uint64_t at, int mode)
+{
+    enum far_heap_kind kind = kind_for(at, mode);
+    void *p;
+
+    if (b->ahead && far_budget_free_pages() + far_heap_spare_pages() < far_budget_low_pages())
+        return NULL;
+    p = far_heap_alloc(far_words_index(w), far_at_info(at), kind, FAR_HEAP_TRY);
+    if (!p && !b->ahead)
+        p = far_heap_alloc(far_words_index(w), far_at_info(at), kind, FAR_HEAP_FORCE);
+    if (p && kind == FAR_HEAP_MAIN && !b->ahead)
+        far_counter_inc(FAR_C_object_refetches);
+    return p;
+}
+
+enum far_brought far_bring_add(struct far_basket *b, struct far_word *w, uint64_t at, int mode)
+{
+    void *p = room_for(b, w, at, mode);
+    struct far_slot_place place;
+
+    if (!p)
+        return FAR_BROUGHT_NO_ROOM;
+    if (!far_at_cas(w, &at, far_at_make(FAR_WORD_FETCHING, far_at_info(at)))) {
+        far_heap_drop(p);
+        return FAR_BROUGHT_CHANGED;
+    }
+    w->dirty = 0;
+    if (far_word_slot(w) == FAR_SLOT_NONE)
+        return bring_zero(w, p, far_at_info(at));
+    place = far_slab_place(far_word_slot(w));
+    if (!make_room(b, &place)) {
+        far_at_publish(w, at);
+        far_heap_drop(p);
+        return FAR_BROUGHT_NO_ROOM;
+    }
+    fill(b->open, w, p, at, &place, b->ahead);
+    far_counter_inc(b->ahead ? FAR_C_object_prefetches : FAR_C_object_fetches);
+    return FAR_BROUGHT_CLAIMED;
+}

@@ -1,0 +1,483 @@
+/* evacuate.c - see evacuate.h */
+#include "core/object/evacuate.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/assert.h"
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/mutation.h"
+#include "core/local/budget.h"
+#include "core/object/bring.h"
+#include "core/object/epoch.h"
+#include "core/object/heap.h"
+#include "core/object/limbo.h"
+#include "core/object/reap.h"
+#include "core/object/send.h"
+#include "core/object/word.h"
+#include "core/object/words.h"
+#include "core/page/pager.h"
+#include "core/page/service.h"
+#include "core/page/uffd.h"
+
+#define BATCH_MOST     (64u << 10) /* objects */
+#define SEGMENTS_MOST  64u
+#define BATCH_BYTES    (4u << 20)  /* of segments, and at most 1/16 of the budget */
+#define GRACE_LIMIT_NS (20 * FAR_NS_PER_MS)
+#define IDLE_NS        (100 * FAR_NS_PER_MS)
+#define BUSY_NS        FAR_NS_PER_MS      /* requests are under way that nobody may be waiting for */
+#define STALLED_NS     (2 * FAR_NS_PER_MS)
+#define FREED_ENOUGH   256u               /* freed objects that are worth a round */
+#define ENTRY_WAIT_NS  (4 * FAR_NS_PER_MS)
+#define FLUSH_TRIES    64u
+#define FLUSHES        64u
+
+struct flagged {
+    struct far_word *w;
+    void *p;
+    uint8_t tick;  /* evacuation clock when its segment was full */
+    bool flush;    /* it must go, in use or not */
+    uint8_t dirty; /* only for FAR_MUTATION_EARLY_CLEAN */
+};
+
+static struct {
+    struct far_mutex round_lock;
+    uint32_t fork_wanted; /* atomic, a futex */
+    uint32_t work;        /* atomic, a futex: bumped when there is something to do */
+    uint32_t memory;      /* atomic, a futex: bumped when memory was freed */
+    struct flagged *batch;
+    unsigned n;
+    int64_t segments[SEGMENTS_MOST];
+    unsigned n_segments;
+    uint64_t moved, freed; /* bytes, of this round */
+    struct {
+        struct far_spin lock;
+        struct far_word *words[FLUSHES];
+        unsigned n;
+    } flush;
+} ev;
+
+int far_evacuate_init(void)
+{
+    int error = 0;
+
+    if (!ev.batch)
+        ev.batch = far_vm_reserve(0, BATCH_MOST * sizeof(*ev.batch), PROT_READ | PROT_WRITE, &error);
+    if (!ev.batch)
+        return error;
+    far_budget_add_meta(64 * 1024); /* what a round touches of it, as a rule */
+    return 0;
+}
+
+/* --- how much memory there is */
+
+static uint64_t free_pages(void)
+{
+    uint64_t free = far_budget_free_pages();
+
+    return free == UINT64_MAX ? free : free + far_heap_spare_pages();
+}
+
+static uint64_t low_pages(void)
+{
+    return far_max(2 * far_budget_low_pages(), (uint64_t)(3 * far_heap_segment_bytes() / FAR_OS_PAGE_SIZE));
+}
+
+static bool is_needed(unsigned times)
+{
+    uint64_t free = free_pages();
+
+    return free != UINT64_MAX && free < times * low_pages();
+}
+
+static bool is_critical(void)
+{
+    return free_pages() < far_heap_segment_bytes() / FAR_OS_PAGE_SIZE;
+}
+
+static void bump(uint32_t *futex)
+{
+    far_atomic_add_seq_cst(futex, 1u);
+    far_os_futex_wake(futex, INT32_MAX);
+}
+
+void far_evacuate_kick(void)
+{
+    bump(&ev.work);
+}
+
+void far_evacuate_note_freed(void)
+{
+    if (far_limbo_fresh() % FREED_ENOUGH == 0)
+        far_evacuate_kick();
+}
+
+void far_evacuate_wait(void)
+{
+    uint64_t since = far_now_ns();
+
+    if (!is_critical()) {
+        far_evacuate_kick();
+        return;
+    }
+    far_counter_inc(FAR_C_object_waits);
+    while (is_critical() && far_now_ns() - since < ENTRY_WAIT_NS) {
+        uint32_t seen = far_atomic_load_seq_cst(&ev.memory);
+
+        far_evacuate_kick();
+        far_os_futex_wait(&ev.memory, seen, FAR_NS_PER_MS);
+    }
+}
+
+/* --- 1: flags */
+
+static void flag(struct far_word *w, void *p, uint8_t tick, bool flush)
+{
+    uint64_t at = far_at_load(w);
+
+    if (at != (uint64_t)(uintptr_t)p || far_atomic_load_relaxed(&w->pins) || ev.n == BATCH_MOST)
+        return;
+    if (far_at_cas(w, &at, far_at_make(FAR_WORD_EVAC, (uintptr_t)p))) {
+        ev.batch[ev.n++] = (struct flagged){w, p, tick, flush, w->dirty};
+        if (far_mutation(FAR_MUTATION_EARLY_CLEAN))
+            w->dirty = 0;
+    }
+}
+
+static void flag_in_segment(void *p, uint64_t head, void *tick)
+{
+    flag(&far_words_base[far_head_word(head)], p, *(const uint8_t *)tick, false);
+}
+
+static void pick_segments(void)
+{
+    uint64_t most = far_min(far_max(far_budget.limit_bytes / 16, 2ull * far_heap_segment_bytes()), (uint64_t)BATCH_BYTES);
+    enum far_heap_kind kind;
+
+    for (uint64_t bytes = 0; bytes < most && ev.n_segments < SEGMENTS_MOST; bytes += far_heap_segment_bytes()) {
+        int64_t s = far_heap_pick(&kind);
+        uint8_t tick;
+
+        if (s < 0)
+            break;
+        tick = far_heap_tick(s);
+        far_heap_walk(s, flag_in_segment, &tick);
+        ev.segments[ev.n_segments++] = s;
+    }
+    if (!ev.n_segments && far_heap_used_bytes())
+        far_heap_close_open(); /* for the next round */
+}
+
+static void pick_flushes(void)
+{
+    far_spin_lock(&ev.flush.lock);
+    for (unsigned i = 0; i < ev.flush.n; i++) {
+        void *p = (void *)far_at_load(ev.flush.words[i]);
+
+        if (far_heap_holds(p))
+            flag(ev.flush.words[i], p, 0, true);
+    }
+    ev.flush.n = 0;
+    far_spin_unlock(&ev.flush.lock);
+}
+
+static void unflag_all(void)
+{
+    for (unsigned i = 0; i < ev.n; i++) {
+        uint64_t at = far_at_make(FAR_WORD_EVAC, (uintptr_t)ev.batch[i].p);
+
+        far_at_cas(ev.batch[i].w, &at, (uint64_t)(uintptr_t)ev.batch[i].p);
+    }
+    ev.n = 0;
+}
+
+/* --- 4, 5: what becomes of a flagged object */
+
+static uint32_t bytes_of(const void *p)
+{
+    return far_slab_class_bytes(far_slab_class(far_info_bytes(far_head_info(far_head(p)))));
+}
+
+/* Used since its segment was full: modulo 256, the future of FAR_HOT included. */
+static bool is_hot(const struct flagged *f)
+{
+    uint8_t age = (uint8_t)(far_atomic_load_relaxed(&f->w->hot) - f->tick);
+
+    return !f->flush && age && age < 128;
+}
+
+/* A new place for a hot object, unless the round would free too little then. */
+static void *place_for_hot(const struct flagged *f)
+{
+    uint64_t all = (uint64_t)ev.n_segments * far_heap_segment_bytes();
+
+    if (!is_hot(f) || (ev.moved + bytes_of(f->p)) * 4 > all * 3)
+        return NULL;
+    return far_heap_alloc_moved(far_words_index(f->w), far_head_info(far_head(f->p)), FAR_HEAP_MAIN);
+}
+
+static bool own_copying(const struct flagged *f)
+{
+    uint64_t at = far_at_make(FAR_WORD_EVAC, (uintptr_t)f->p);
+
+    return far_at_cas(f->w, &at, far_at_make(FAR_WORD_COPYING, (uintptr_t)f->p));
+}
+
+static void keep(const struct flagged *f)
+{
+    far_at_publish(f->w, (uint64_t)(uintptr_t)f->p);
+}
+
+static void move(const struct flagged *f, void *to)
+{
+    if (!own_copying(f)) {
+        far_heap_drop(to);
+        return;
+    }
+    if (far_atomic_load_acquire(&f->w->pins)) {
+        keep(f);
+        far_heap_drop(to);
+        return;
+    }
+    memcpy(to, f->p, bytes_of(f->p));
+    far_at_publish(f->w, (uint64_t)(uintptr_t)to);
+    far_heap_drop(f->p);
+    ev.moved += bytes_of(to);
+    far_counter_inc(FAR_C_object_moves);
+}
+
+static void to_remote(const struct flagged *f)
+{
+    far_at_publish(f->w, far_at_remote(far_head_info(far_head(f->p)), 0x100u | far_epoch_tick()));
+    far_heap_drop(f->p);
+}
+
+/* Whether what the slot holds is what the object is: then it can just go. */
+static bool is_clean(const struct flagged *f, far_slot slot)
+{
+    uint8_t dirty = far_mutation(FAR_MUTATION_EARLY_CLEAN) ? f->dirty : far_atomic_load_acquire(&f->w->dirty);
+
+    return !dirty && (slot == FAR_SLOT_NONE || far_slab_is_alive(slot));
+}
+
+static void send_away(const struct flagged *f, far_slot own, far_slot slot)
+{
+    f->w->dirty = 0;
+    if (own != FAR_SLOT_NONE && own != slot)
+        far_slab_give(own);
+    far_word_set_slot(f->w, slot);
+    far_send_add(f->w, f->p, slot);
+    if (far_mutation(FAR_MUTATION_NO_VICTIM))
+        to_remote(f);
+    else
+        far_at_publish(f->w, far_at_make(FAR_WORD_VICTIM, (uintptr_t)f->p));
+}
+
+static void let_go(const struct flagged *f)
+{
+    uint32_t info = far_head_info(far_head(f->p)), bytes = bytes_of(f->p);
+    far_slot own = far_word_slot(f->w), slot = FAR_SLOT_NONE; /* nobody changes it while we may have the word */
+    bool can_send = far_send_prepare(info, own, &slot) == 0, sent = false;
+
+    if (own_copying(f)) {
+        if (far_atomic_load_acquire(&f->w->pins)) {
+            keep(f);
+        } else if (is_clean(f, own)) {
+            to_remote(f);
+            ev.freed += bytes;
+            far_counter_inc(FAR_C_object_evictions);
+        } else if (can_send) {
+            send_away(f, own, slot);
+            sent = true;
+            ev.freed += bytes;
+            far_counter_inc(FAR_C_object_evictions);
+        } else {
+            keep(f);
+        }
+    }
+    if (can_send && !sent)
+        far_send_unprepare(info, own, slot);
+}
+
+static void settle(const struct flagged *f)
+{
+    void *to = place_for_hot(f);
+
+    if (to)
+        move(f, to);
+    else
+        let_go(f);
+}
+
+/* --- a round */
+
+static void unpick_all(void)
+{
+    for (unsigned i = 0; i < ev.n_segments; i++)
+        far_heap_unpick(ev.segments[i]);
+    ev.n_segments = 0;
+}
+
+/* true: something was freed, moved or sent. */
+static bool round_locked(bool evacuate)
+{
+    bool passed;
+
+    ev.n = 0;
+    ev.moved = ev.freed = 0;
+    if (evacuate)
+        pick_segments();
+    pick_flushes();
+    far_reap_take();
+    if (!ev.n && !ev.n_segments && !far_reap_is_waiting())
+        return false;
+    far_epoch_advance();
+    passed = far_mutation(FAR_MUTATION_NO_GRACE) || far_epoch_wait(GRACE_LIMIT_NS);
+    if (passed) {
+        far_reap_release();
+        for (unsigned i = 0; i < ev.n; i++)
+            settle(&ev.batch[i]);
+        far_send_flush();
+        far_epoch_count_evicted(ev.freed);
+    } else {
+        unflag_all();
+        far_counter_inc(FAR_C_object_stalls);
+    }
+    unpick_all();
+    return passed;
+}
+
+static void report(void)
+{
+    far_counter_set(FAR_C_objects, far_words_used());
+    far_counter_set(FAR_C_object_bytes, far_heap_used_bytes() + far_heap_spare_pages() * FAR_OS_PAGE_SIZE);
+}
+
+/* Segments that are kept for reuse go when the pages beside us need memory. */
+static void share_with_pages(void)
+{
+    if (far_budget_free_pages() < far_budget_low_pages() / 2 && far_heap_spare_pages() * 2 > low_pages())
+        far_heap_trim();
+}
+
+/* One turn of the thread. Returns how long it may sleep, 0: go on at once. */
+static uint64_t turn_locked(bool *needed)
+{
+    bool done = true;
+
+    far_bring_poll();
+    far_engine_poll(far_pager.write_engine);
+    *needed = is_needed(*needed ? 2 : 1);
+    if (*needed || far_limbo_fresh() || far_reap_is_waiting() || far_atomic_load_relaxed(&ev.flush.n))
+        done = round_locked(*needed);
+    if (done)
+        bump(&ev.memory);
+    share_with_pages();
+    report();
+    if (far_reap_some())
+        return 0;
+    if (*needed && done && ev.freed + ev.moved)
+        return 0;
+    if (*needed && far_send_wait()) {
+        bump(&ev.memory);
+        return 0;
+    }
+    if (*needed)
+        return STALLED_NS;
+    return far_bring_busy() || far_send_busy() ? BUSY_NS : IDLE_NS;
+}
+
+static void *evacuator_main(void *unused)
+{
+    bool needed = false;
+
+    far_service_thread_begins();
+    for (;;) {
+        uint32_t seen = far_atomic_load_seq_cst(&ev.work);
+        uint64_t nap;
+
+        while (far_atomic_load_acquire(&ev.fork_wanted))
+            far_os_futex_wait(&ev.fork_wanted, 1, FAR_NS_PER_MS);
+        far_mutex_lock(&ev.round_lock);
+        nap = turn_locked(&needed);
+        far_epoch_set_short(needed && is_critical());
+        far_mutex_unlock(&ev.round_lock);
+        if (nap)
+            far_os_futex_wait(&ev.work, seen, nap);
+    }
+    return unused;
+}
+
+int far_evacuate_start(void)
+{
+    return far_service_add_thread(evacuator_main);
+}
+
+/* --- flush */
+
+static bool flush_post(struct far_word *w)
+{
+    bool ok;
+
+    far_spin_lock(&ev.flush.lock);
+    ok = ev.flush.n < FLUSHES;
+    if (ok)
+        ev.flush.words[ev.flush.n++] = w;
+    far_spin_unlock(&ev.flush.lock);
+    far_evacuate_kick();
+    return ok;
+}
+
+int far_evacuate_one(struct far_word *w)
+{
+    for (unsigned i = 0; i < FLUSH_TRIES; i++) {
+        uint32_t seen = far_atomic_load_seq_cst(&ev.memory);
+        uint64_t at = far_at_load(w);
+        enum far_word_state_ s = far_at_state(at);
+
+        if (s == FAR_WORD_REMOTE || s == FAR_WORD_LOST)
+            return s == FAR_WORD_LOST ? -EIO : 0;
+        if (far_atomic_load_relaxed(&w->pins))
+            return -EBUSY;
+        if (s == FAR_WORD_RESIDENT)
+            flush_post(w);
+        else
+            far_evacuate_kick();
+        far_os_futex_wait(&ev.memory, seen, FAR_NS_PER_MS);
+    }
+    return -EBUSY;
+}
+
+/* --- fork */
+
+void far_evacuate_stop(void)
+{
+    far_atomic_store_seq_cst(&ev.fork_wanted, 1u);
+    far_mutex_lock(&ev.round_lock);
+}
+
+void far_evacuate_drain(void)
+{
+    far_bring_drain();
+    while (far_send_wait())
+        ;
+}
+
+void far_evacuate_go_on(void)
+{
+    far_mutex_unlock(&ev.round_lock);
+    far_atomic_store_seq_cst(&ev.fork_wanted, 0u);
+    far_os_futex_wake(&ev.fork_wanted, 1);
+}
+
+void far_evacuate_reset_in_child(void)
+{
+    far_send_reset_in_child();
+    far_bring_reset_in_child();
+    far_spin_reset_in_child(&ev.flush.lock);
+    ev.flush.n = 0;
+}

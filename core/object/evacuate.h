@@ -1,0 +1,40 @@
+/*
+ * evacuate.h - the object evacuator: one thread that gives segments back, frees what was freed, and keeps time.
+ *
+ * A round: pick the coldest segments, flag what is in them (and take the list of freed objects), let a grace period
+ * pass, then move, drop or send each object ("The evacuation protocol", word.h). Rounds are made when local memory runs
+ * low, when something was freed, or when somebody flushes an object.
+ *
+ * Guarantees
+ *   - A program thread waits for a round only at the start of an outermost scope, and only while local memory is short.
+ *   - A round is bounded but for acknowledgements, which have the node's deadline; a thread that stays in its scope makes it
+ *     give up, not wait.
+ *   - Memory of an object is freed only after a node acknowledged its content.
+ */
+#ifndef FAR_CORE_OBJECT_EVACUATE_H
+#define FAR_CORE_OBJECT_EVACUATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct far_word;
+
+int far_evacuate_init(void);
+/* Starts the thread. 0 or -errno. */
+int far_evacuate_start(void);
+/* Local memory is needed. */
+void far_evacuate_kick(void);
+/* Objects were freed. */
+void far_evacuate_note_freed(void);
+/* Waits at the start of a scope while local memory is short: until there is some, at most a few milliseconds. */
+void far_evacuate_wait(void);
+/* Puts one object away. 0 or -errno (-EBUSY). */
+int far_evacuate_one(struct far_word *w);
+
+/* fork: no round from the first on; the second after range_lock: nothing under way. */
+void far_evacuate_stop(void);
+void far_evacuate_drain(void);
+void far_evacuate_go_on(void);
+void far_evacuate_reset_in_child(void);
+
+#endif

@@ -1,0 +1,446 @@
+/* heap.c - see heap.h */
+#include "core/object/heap.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/os.h"
+#include "core/local/budget.h"
+#include "core/object/epoch.h"
+#include "core/object/word.h"
+#include "core/object/words.h"
+#include "core/page/uffd.h"
+
+#define SHARDS       8u          /* of mutators; one more is the evacuator's */
+#define NONE         UINT32_MAX
+#define HEAD_BYTES   8u
+#define PAD          (UINT64_C(1) << 63) /* a head that is no head: skip as many bytes as its low half says */
+#define ALIGN_FROM   1024u       /* bytes from which objects are aligned to a cache line */
+#define SEGMENT_LEAST (128u << 10)
+#define SEGMENT_MOST  (1u << 20)
+#define SPARE_PARTS  64u         /* free segments kept for reuse: at most this part of the budget */
+
+enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_QUEUED, SEGMENT_PICKED };
+
+struct segment {
+    struct far_list link; /* in its kind's queue, or among the free ones. Under heap.lock */
+    uint32_t fill;        /* bytes used; under the shard's lock while open, constant afterwards */
+    uint32_t refs;        /* atomic: heap.h */
+    uint8_t state, kind;  /* under heap.lock, but OPEN: its shard's */
+    uint8_t tick;         /* evacuation clock when it was closed */
+};
+
+struct shard {
+    struct far_mutex lock;
+    uint32_t open[FAR_HEAP_KINDS]; /* segment, or NONE */
+};
+
+uintptr_t far_heap_base, far_heap_bytes;
+
+static struct {
+    struct far_mutex lock;
+    struct segment *segments;
+    uint32_t count, most;     /* [0, count) were used at some time */
+    uint32_t bytes;           /* of a segment */
+    uint32_t queued[FAR_HEAP_KINDS];
+    struct far_list queues[FAR_HEAP_KINDS];
+    struct far_list spare;    /* free, memory behind them, charged */
+    struct far_list empty;    /* free, nothing behind them */
+    uint32_t spares;          /* atomic for readers */
+    uint32_t in_use;          /* segments that are not free; atomic for readers */
+    uint32_t spares_most;
+    struct shard shards[SHARDS + 1];
+} heap;
+
+int far_heap_init(uint64_t window_bytes)
+{
+    uint64_t limit = far_budget.limit_bytes ? far_budget.limit_bytes : UINT64_C(1) << 30;
+    uint64_t bytes = window_bytes;
+    int error = -ENOMEM;
+
+    heap.bytes = (uint32_t)far_min(far_max(far_pow2_ceil(limit / 128 + 1) / 2, (uint64_t)SEGMENT_LEAST),
+                                   (uint64_t)SEGMENT_MOST);
+    for (; !far_heap_base && bytes >= 64 * FAR_MIB; bytes /= 2)
+        far_heap_base = (uintptr_t)far_vm_reserve(0, bytes + heap.bytes, PROT_READ | PROT_WRITE, &error);
+    if (!far_heap_base)
+        return error;
+    bytes *= 2;
+    far_heap_base = far_align_up(far_heap_base, (uintptr_t)heap.bytes);
+    far_heap_bytes = bytes;
+    heap.most = (uint32_t)far_min(bytes / heap.bytes, (uint64_t)NONE - 1);
+    heap.segments = far_vm_reserve(0, heap.most * sizeof(struct segment), PROT_READ | PROT_WRITE, &error);
+    if (!heap.segments)
+        return error;
+    heap.spares_most = (uint32_t)far_max(limit / heap.bytes / SPARE_PARTS, UINT64_C(1));
+    for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
+        far_list_init(&heap.queues[k]);
+    far_list_init(&heap.spare);
+    far_list_init(&heap.empty);
+    for (unsigned s = 0; s <= SHARDS; s++)
+        for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
+            heap.shards[s].open[k] = NONE;
+    return 0;
+}
+
+static uintptr_t address_of(uint32_t segment)
+{
+    return far_heap_base + (uintptr_t)segment * heap.bytes;
+}
+
+static uint32_t segment_of(const void *p)
+{
+    return (uint32_t)(((uintptr_t)p - far_heap_base) / heap.bytes);
+}
+
+uint32_t far_heap_segment_bytes(void)
+{
+    return heap.bytes;
+}
+
+uint64_t far_heap_used_bytes(void)
+{
+    return (uint64_t)far_atomic_load_relaxed(&heap.in_use) * heap.bytes;
+}
+
+uint64_t far_heap_spare_pages(void)
+{
+    return (uint64_t)far_atomic_load_relaxed(&heap.spares) * (heap.bytes / FAR_OS_PAGE_SIZE);
+}
+
+/* --- segments */
+
+static struct segment *pop_locked(struct far_list *list)
+{
+    struct segment *s = far_list_entry(far_list_first(list), struct segment, link);
+
+    far_list_remove(&s->link);
+    return s;
+}
+
+/* One with nothing behind it: used before, or a new one. NONE: out of addresses. */
+static uint32_t empty_locked(void)
+{
+    if (!far_list_is_empty(&heap.empty))
+        return (uint32_t)(pop_locked(&heap.empty) - heap.segments);
+    if (heap.count == heap.most)
+        return NONE;
+    if (heap.count * sizeof(struct segment) % FAR_OS_PAGE_SIZE < sizeof(struct segment))
+        far_budget_add_meta(FAR_OS_PAGE_SIZE);
+    far_list_init(&heap.segments[heap.count].link);
+    return heap.count++;
+}
+
+static bool charge_segment(enum far_heap_charge charge)
+{
+    unsigned pages = heap.bytes / FAR_OS_PAGE_SIZE;
+
+    return far_budget_charge(pages) || (charge == FAR_HEAP_FORCE && far_budget_force(pages));
+}
+
+static uint32_t segment_take(enum far_heap_charge charge)
+{
+    uint32_t i = NONE;
+
+    far_mutex_lock(&heap.lock);
+    if (!far_list_is_empty(&heap.spare)) {
+        i = (uint32_t)(pop_locked(&heap.spare) - heap.segments);
+        far_atomic_store_relaxed(&heap.spares, heap.spares - 1);
+    } else if (charge_segment(charge)) {
+        i = empty_locked();
+        if (i == NONE)
+            far_budget_uncharge(heap.bytes / FAR_OS_PAGE_SIZE);
+    }
+    if (i != NONE)
+        far_atomic_store_relaxed(&heap.in_use, heap.in_use + 1);
+    far_mutex_unlock(&heap.lock);
+    return i;
+}
+
+static void to_system_locked(struct segment *s)
+{
+    far_vm_drop(address_of((uint32_t)(s - heap.segments)), heap.bytes);
+    far_budget_uncharge(heap.bytes / FAR_OS_PAGE_SIZE);
+    far_list_push_back(&heap.empty, &s->link);
+}
+
+/* Nothing refers to it any more. */
+static void segment_free(uint32_t i)
+{
+    struct segment *s = &heap.segments[i];
+
+    far_mutex_lock(&heap.lock);
+    if (s->state == SEGMENT_QUEUED) {
+        far_list_remove(&s->link);
+        heap.queued[s->kind]--;
+    }
+    s->state = SEGMENT_FREE;
+    far_atomic_store_relaxed(&heap.in_use, heap.in_use - 1);
+    if (heap.spares < heap.spares_most) {
+        far_list_push_back(&heap.spare, &s->link);
+        far_atomic_store_relaxed(&heap.spares, heap.spares + 1);
+    } else {
+        to_system_locked(s);
+    }
+    far_mutex_unlock(&heap.lock);
+}
+
+static void unref(uint32_t i)
+{
+    if (far_atomic_sub_acq_rel(&heap.segments[i].refs, 1u) == 1)
+        segment_free(i);
+}
+
+void far_heap_hold(const void *p)
+{
+    far_atomic_add_relaxed(&heap.segments[segment_of(p)].refs, 1u);
+}
+
+void far_heap_drop(const void *p)
+{
+    unref(segment_of(p));
+}
+
+void far_heap_trim(void)
+{
+    far_mutex_lock(&heap.lock);
+    while (!far_list_is_empty(&heap.spare)) {
+        to_system_locked(pop_locked(&heap.spare));
+        far_atomic_store_relaxed(&heap.spares, heap.spares - 1);
+    }
+    far_mutex_unlock(&heap.lock);
+}
+
+/* Into the queue of its kind, at the end. The caller's reference keeps it from being freed meanwhile. */
+static void enqueue(uint32_t i, enum far_heap_kind kind)
+{
+    struct segment *s = &heap.segments[i];
+
+    far_mutex_lock(&heap.lock);
+    s->state = SEGMENT_QUEUED;
+    s->kind = (uint8_t)kind;
+    s->tick = far_epoch_tick();
+    far_list_push_back(&heap.queues[kind], &s->link);
+    heap.queued[kind]++;
+    far_mutex_unlock(&heap.lock);
+}
+
+/* --- allocation */
+
+static uint32_t class_bytes(uint32_t info)
+{
+    return far_slab_class_bytes(far_slab_class(far_info_bytes(info)));
+}
+
+/* Bytes to skip at `at`, the place of a head, so that the object behind it is aligned. */
+static uint32_t pad_for(uint32_t bytes, uint32_t at)
+{
+    return bytes < ALIGN_FROM ? 0 : (0u - (at + HEAD_BYTES)) & 63;
+}
+
+static void close_locked(struct shard *sh, enum far_heap_kind kind)
+{
+    uint32_t i = sh->open[kind];
+
+    if (i == NONE)
+        return;
+    sh->open[kind] = NONE;
+    enqueue(i, kind);
+    unref(i);
+}
+
+/* Room for `bytes` behind a head in the open segment, or in a new one. */
+static uint32_t room_locked(struct shard *sh, uint32_t bytes, enum far_heap_kind kind, enum far_heap_charge charge)
+{
+    uint32_t i = sh->open[kind];
+
+    if (i != NONE && heap.segments[i].fill + pad_for(bytes, heap.segments[i].fill) + HEAD_BYTES + bytes <= heap.bytes)
+        return i;
+    i = segment_take(charge);
+    if (i == NONE)
+        return NONE;
+    close_locked(sh, kind);
+    heap.segments[i].fill = 0;
+    heap.segments[i].state = SEGMENT_OPEN;
+    heap.segments[i].kind = (uint8_t)kind;
+    far_atomic_store_relaxed(&heap.segments[i].refs, 1u);
+    return sh->open[kind] = i;
+}
+
+static void *alloc_from(struct shard *sh, uint32_t word, uint32_t info, enum far_heap_kind kind, enum far_heap_charge charge)
+{
+    uint32_t bytes = class_bytes(info), pad, i;
+    uint64_t *head = NULL;
+
+    far_mutex_lock(&sh->lock);
+    i = room_locked(sh, bytes, kind, charge);
+    if (i != NONE) {
+        struct segment *s = &heap.segments[i];
+
+        pad = pad_for(bytes, s->fill);
+        head = (uint64_t *)(address_of(i) + s->fill);
+        if (pad)
+            *head = PAD | pad;
+        head += pad / sizeof(*head);
+        *head = (uint64_t)info << 32 | word;
+        s->fill += pad + HEAD_BYTES + bytes;
+        far_atomic_add_relaxed(&s->refs, 1u);
+    }
+    far_mutex_unlock(&sh->lock);
+    return head ? head + 1 : NULL;
+}
+
+static unsigned my_shard(void)
+{
+    static uint32_t next;
+    static __thread uint32_t mine __attribute__((tls_model("initial-exec")));
+
+    if (far_unlikely(!mine))
+        mine = far_atomic_add_relaxed(&next, 1u) % SHARDS + 1;
+    return mine - 1;
+}
+
+void *far_heap_alloc(uint32_t word, uint32_t info, enum far_heap_kind kind, enum far_heap_charge charge)
+{
+    return alloc_from(&heap.shards[my_shard()], word, info, kind, charge);
+}
+
+void *far_heap_alloc_moved(uint32_t word, uint32_t info, enum far_heap_kind kind)
+{
+    return alloc_from(&heap.shards[SHARDS], word, info, kind, FAR_HEAP_TRY);
+}
+
+/* --- the evacuator's side */
+
+static enum far_heap_kind colder_locked(void)
+{
+    uint32_t all = heap.queued[FAR_HEAP_YOUNG] + heap.queued[FAR_HEAP_MAIN];
+
+    if (heap.queued[FAR_HEAP_STREAM])
+        return FAR_HEAP_STREAM;
+    return heap.queued[FAR_HEAP_YOUNG] && heap.queued[FAR_HEAP_YOUNG] * 4 >= all ? FAR_HEAP_YOUNG :
+           heap.queued[FAR_HEAP_MAIN]                                            ? FAR_HEAP_MAIN :
+                                                                                   FAR_HEAP_YOUNG;
+}
+
+/* A reference that only counts while there is another: false when the last one is just being dropped. */
+static bool try_ref(struct segment *s)
+{
+    uint32_t refs = far_atomic_load_relaxed(&s->refs);
+
+    while (refs)
+        if (far_atomic_cas_weak_acq_rel(&s->refs, &refs, refs + 1))
+            return true;
+    return false;
+}
+
+int64_t far_heap_pick(enum far_heap_kind *kind)
+{
+    int64_t picked = -1;
+
+    far_mutex_lock(&heap.lock);
+    *kind = colder_locked();
+    far_list_each(&heap.queues[*kind], it) {
+        struct segment *s = far_list_entry(it, struct segment, link);
+
+        if (!try_ref(s))
+            continue; /* segment_free waits for our lock */
+        far_list_remove(&s->link);
+        heap.queued[*kind]--;
+        s->state = SEGMENT_PICKED;
+        picked = s - heap.segments;
+        break;
+    }
+    far_mutex_unlock(&heap.lock);
+    return picked;
+}
+
+void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg), void *arg)
+{
+    const struct segment *s = &heap.segments[segment];
+    uintptr_t base = address_of((uint32_t)segment);
+
+    for (uint32_t at = 0; at < s->fill;) {
+        uint64_t head = *(const uint64_t *)(base + at);
+
+        if (head & PAD) {
+            at += (uint32_t)head;
+            continue;
+        }
+        fn((void *)(base + at + HEAD_BYTES), head, arg);
+        at += HEAD_BYTES + class_bytes(far_head_info(head));
+    }
+}
+
+uint8_t far_heap_tick(int64_t segment)
+{
+    return heap.segments[segment].tick;
+}
+
+void far_heap_unpick(int64_t segment)
+{
+    enqueue((uint32_t)segment, FAR_HEAP_MAIN);
+    unref((uint32_t)segment);
+}
+
+void far_heap_close_open(void)
+{
+    for (unsigned s = 0; s <= SHARDS; s++) {
+        far_mutex_lock(&heap.shards[s].lock);
+        for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
+            close_locked(&heap.shards[s], (enum far_heap_kind)k);
+        far_mutex_unlock(&heap.shards[s].lock);
+    }
+}
+
+void far_heap_lock_all(void)
+{
+    for (unsigned s = 0; s <= SHARDS; s++)
+        far_mutex_lock(&heap.shards[s].lock);
+    far_mutex_lock(&heap.lock);
+}
+
+void far_heap_unlock_all(void)
+{
+    far_mutex_unlock(&heap.lock);
+    for (unsigned s = 0; s <= SHARDS; s++)
+        far_mutex_unlock(&heap.shards[s].lock);
+}
+
+/* --- for tests */
+
+struct census {
+    uint32_t named;
+};
+
+static void count_named(void *p, uint64_t head, void *arg)
+{
+    const struct far_word *w = &far_words_base[far_head_word(head)];
+    uint64_t at = far_at_load(w);
+    enum far_word_state_ state = far_at_state(at);
+
+    if ((state == FAR_WORD_RESIDENT || state <= FAR_WORD_VICTIM) && far_at_address(at) == p)
+        ((struct census *)arg)->named++;
+}
+
+bool far_heap_is_valid(void)
+{
+    uint32_t in_use = 0;
+
+    for (uint32_t i = 0; i < heap.count; i++) {
+        struct segment *s = &heap.segments[i];
+        struct census c = {0};
+
+        if (s->state == SEGMENT_FREE)
+            continue;
+        in_use++;
+        far_heap_walk(i, count_named, &c);
+        if (c.named + (s->state != SEGMENT_QUEUED) > far_atomic_load_relaxed(&s->refs))
+            return false;
+    }
+    return in_use == heap.in_use;
+}

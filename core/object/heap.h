@@ -1,0 +1,96 @@
+/*
+ * heap.h - local memory of far objects: segments that are filled front to back, and given back as a whole.
+ *
+ *   segment  128 KiB … 1 MiB (a 128th of the budget). Holds objects one after the other, each behind an 8-byte head.
+ *   head     index of the object's word (32 bits), its info (31 bits: word.h). Never changes: an object whose word
+ *            does not name it (any more) is dead.
+ *   kind     which queue a segment goes to when it is full (below)
+ *   shard    a set of open segments with a lock, for a part of the threads
+ *   refs     of a segment: one for each object that a word names, one for each write that reads from it, one while it is
+ *            open or picked. At 0 it is given back.
+ *
+ *   YOUNG    objects that came in for the first time in a while. A scan flows through here.
+ *   MAIN     objects that came back soon after they went, or were used after their segment was full: the working set
+ *   STREAM   objects brought by non-temporal accesses: go first
+ *
+ * The evacuator picks from STREAM, then from YOUNG while that holds more than a quarter of all, else from MAIN; oldest first (2Q
+ * and S3-FIFO: core/local/queue.h).
+ *
+ * Objects are aligned to 8 bytes, those of 1 KiB and more to 64.
+ *
+ * Synchronization: a lock per shard (open segments), one for queues and free segments, taken inside. Refs are atomic. Callers
+ * block signals: a handler may dereference.
+ */
+#ifndef FAR_CORE_OBJECT_HEAP_H
+#define FAR_CORE_OBJECT_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum far_heap_kind { FAR_HEAP_YOUNG, FAR_HEAP_MAIN, FAR_HEAP_STREAM, FAR_HEAP_KINDS };
+
+/* Reserves addresses for the budget and sets the segments' size. 0 or -ENOMEM. */
+int far_heap_init(uint64_t window_bytes);
+extern uintptr_t far_heap_base, far_heap_bytes;
+
+static inline bool far_heap_holds(const void *p)
+{
+    return (uintptr_t)p - far_heap_base < far_heap_bytes;
+}
+
+/* How the budget is asked when a new segment is needed. */
+enum far_heap_charge {
+    FAR_HEAP_TRY,   /* if it fits */
+    FAR_HEAP_FORCE, /* up to the overshoot */
+};
+
+/* Memory for an object, head written, content undefined; a reference to its segment is held. NULL: the budget is used up. */
+void *far_heap_alloc(uint32_t word_index, uint32_t info, enum far_heap_kind kind, enum far_heap_charge charge);
+/* The same from the evacuator's own shard. */
+void *far_heap_alloc_moved(uint32_t word_index, uint32_t info, enum far_heap_kind kind);
+/* One more, one less reference to the segment of p. */
+void far_heap_hold(const void *p);
+void far_heap_drop(const void *p);
+
+/* The head of an object. */
+static inline uint64_t far_head(const void *p)
+{
+    return ((const uint64_t *)p)[-1];
+}
+
+static inline uint32_t far_head_word(uint64_t head)
+{
+    return (uint32_t)head;
+}
+
+static inline uint32_t far_head_info(uint64_t head)
+{
+    return (uint32_t)(head >> 32);
+}
+
+/* --- for the evacuator */
+
+/* The next segment to empty, out of its queue and with a reference; -1: none. */
+int64_t far_heap_pick(enum far_heap_kind *kind);
+/* Calls fn for each object in it, dead ones included. */
+void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg), void *arg);
+/* Evacuation clock when it was full. */
+uint8_t far_heap_tick(int64_t segment);
+/* Drops pick's reference; what is still referred to goes to the end of the MAIN queue. */
+void far_heap_unpick(int64_t segment);
+uint32_t far_heap_segment_bytes(void);
+/* Bytes of segments that hold something or are open; segments kept for reuse. */
+uint64_t far_heap_used_bytes(void);
+uint64_t far_heap_spare_pages(void);
+/* Gives spare segments back to the system and the budget. */
+void far_heap_trim(void);
+/* Closes open segments, so that they can be picked. */
+void far_heap_close_open(void);
+
+void far_heap_lock_all(void);
+void far_heap_unlock_all(void);
+/* Walks all segments and checks what can be checked: for tests, nobody else running. */
+bool far_heap_is_valid(void);
+
+#endif

@@ -1,0 +1,86 @@
+/* limbo.c - see limbo.h */
+#include "core/object/limbo.h"
+
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "core/local/budget.h"
+
+#define FIRST_ENTRIES 512u /* a page */
+
+static struct {
+    struct far_mutex lock;
+    struct far_limbo fresh;
+} limbo;
+
+static size_t bytes_of(size_t entries)
+{
+    return entries * sizeof(struct far_limbo_entry);
+}
+
+static void grow(struct far_limbo *l)
+{
+    size_t most = l->most ? 2 * l->most : FIRST_ENTRIES;
+    struct far_limbo_entry *entries = far_os_map(bytes_of(most));
+
+    if (!entries)
+        far_die("no memory to remember %lu freed objects by", l->n);
+    if (l->n)
+        memcpy(entries, l->entries, bytes_of(l->n));
+    if (l->most)
+        far_os_unmap(l->entries, bytes_of(l->most));
+    far_budget_add_meta((int64_t)bytes_of(most - l->most));
+    l->entries = entries;
+    l->most = most;
+}
+
+void far_limbo_push(struct far_limbo *l, uint32_t first, uint32_t count)
+{
+    if (l->n == l->most)
+        grow(l);
+    far_atomic_store_relaxed(&l->n, l->n + 1);
+    l->entries[l->n - 1] = (struct far_limbo_entry){first, count};
+}
+
+void far_limbo_clear(struct far_limbo *l)
+{
+    if (l->most) {
+        far_os_unmap(l->entries, bytes_of(l->most));
+        far_budget_add_meta(-(int64_t)bytes_of(l->most));
+    }
+    *l = (struct far_limbo){0};
+}
+
+void far_limbo_add(uint32_t first, uint32_t count)
+{
+    far_mutex_lock(&limbo.lock);
+    far_limbo_push(&limbo.fresh, first, count);
+    far_mutex_unlock(&limbo.lock);
+}
+
+void far_limbo_take(struct far_limbo *into)
+{
+    far_mutex_lock(&limbo.lock);
+    *into = limbo.fresh;
+    limbo.fresh = (struct far_limbo){0};
+    far_mutex_unlock(&limbo.lock);
+}
+
+size_t far_limbo_fresh(void)
+{
+    return far_atomic_load_relaxed(&limbo.fresh.n);
+}
+
+void far_limbo_lock(void)
+{
+    far_mutex_lock(&limbo.lock);
+}
+
+void far_limbo_unlock(void)
+{
+    far_mutex_unlock(&limbo.lock);
+}

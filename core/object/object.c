@@ -1,0 +1,375 @@
+/* object.c - see object.h */
+#include "core/object/object.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/mutation.h"
+#include "core/core.h"
+#include "core/local/budget.h"
+#include "core/object/bring.h"
+#include "core/object/epoch.h"
+#include "core/object/evacuate.h"
+#include "core/object/heap.h"
+#include "core/object/limbo.h"
+#include "core/object/loss.h"
+#include "core/object/types.h"
+#include "core/object/word.h"
+#include "core/object/words.h"
+#include "core/page/pager.h"
+
+#define SPIN_ROUNDS  200u
+#define COPY_NAP_NS  FAR_NS_PER_MS        /* COPYING ends with a wake-up; a round of the evacuator is bounded */
+#define FETCH_NAP_NS (50 * FAR_NS_PER_US) /* FETCHING: then look whether the engine is driven */
+#define ROOM_NAP_NS  FAR_NS_PER_MS
+#define COLD_TICKS   64u
+#define HOT_TICKS    32u
+#define PINS_MOST    127u
+
+/* --- life */
+
+static int check(const struct far_type *type, size_t bytes, size_t count)
+{
+    if (!bytes || !count || (type->n_fields && bytes > FAR_OBJECT_UNIT_BYTES))
+        return -EINVAL;
+    return bytes > FAR_OBJECT_MOST_BYTES || count >= FAR_WORDS_MOST ? -ENOMEM : 0;
+}
+
+/* Objects above 64 KiB are ranges of the page path, always "here"; slot holds the number of pages. */
+static int make_ranges(struct far_word *w, size_t bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        void *p = far_range_alloc(bytes, FAR_OS_PAGE_SIZE);
+
+        if (!p) {
+            while (i--)
+                far_range_free((void *)w[i].at, bytes);
+            return -ENOMEM;
+        }
+        far_word_set_slot(&w[i], far_div_up(bytes, FAR_OS_PAGE_SIZE));
+        far_atomic_store_release(&w[i].at, (int64_t)p);
+    }
+    return 0;
+}
+
+struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t count, int *error)
+{
+    int number = far_types_number(type);
+    struct far_word *w = NULL;
+
+    *error = number < 0 ? number : check(type, bytes, count);
+    if (*error == 0 && !(w = far_words_take(count)))
+        *error = -ENOMEM;
+    if (*error < 0)
+        return NULL;
+    if (bytes > FAR_OBJECT_UNIT_BYTES) {
+        *error = make_ranges(w, bytes, count);
+        if (*error == 0)
+            return w;
+        while (count--)
+            far_words_give(&w[count]);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        far_atomic_store_release(&w[i].at, (int64_t)far_at_remote(far_info_make((uint32_t)bytes, (uint32_t)number), 0));
+    return w;
+}
+
+void far_object_destroy(struct far_word *w, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (far_atomic_or_relaxed(&w[i].pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
+            far_die("the far object %p was freed twice", (void *)&w[i]);
+    far_limbo_add(far_words_index(w), (uint32_t)count);
+    far_evacuate_note_freed();
+}
+
+/* --- access */
+
+static void touch(struct far_word *w, int mode)
+{
+    uint8_t tick = far_epoch_tick();
+
+    w->hot = mode & FAR_MODE_NT ? (uint8_t)(tick - COLD_TICKS) : tick;
+    if (mode & FAR_MODE_WRITE)
+        w->dirty = 1;
+}
+
+/* The evacuator has it for a moment. */
+static void wait_copying(struct far_word *w)
+{
+    uint64_t at;
+
+    for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
+        if (far_at_state(far_at_load(w)) != FAR_WORD_COPYING)
+            return;
+        far_cpu_relax();
+    }
+    at = far_at_load(w);
+    if (far_at_state(at) == FAR_WORD_COPYING)
+        far_at_sleep(w, at, COPY_NAP_NS);
+}
+
+static void wait_fetching(struct far_word *w)
+{
+    uint64_t at;
+
+    far_bring_poll();
+    at = far_at_load(w);
+    if (far_at_state(at) == FAR_WORD_FETCHING)
+        far_at_sleep(w, at, FETCH_NAP_NS);
+}
+
+/* No memory even beyond the limit. In a scope, so evacuation may wait for us: bounded, then the end. */
+static void wait_for_room(uint64_t *since)
+{
+    static uint32_t never;
+    uint64_t now = far_now_ns();
+
+    far_evacuate_kick();
+    if (!*since)
+        *since = now;
+    if (now - *since > far_pager.deadline_ns)
+        far_die("no local memory for a far object for %lu ms (FAR_LOCAL is %lu MiB, the overshoot is used up): too much is "
+                "in use in scopes at one time, pinned, or cannot be sent to a memory node; raise FAR_LOCAL",
+                (now - *since) / FAR_NS_PER_MS, far_budget.limit_bytes >> 20);
+    far_os_futex_wait(&never, 0, ROOM_NAP_NS);
+}
+
+/* Takes an object back that is being written to its node: a copy, since the write still reads the old place. Its slot stays
+ * with the write; the new copy has none. */
+static bool take_back(struct far_word *w, uint64_t at)
+{
+    void *old = far_at_address(at), *p;
+    uint32_t info = far_head_info(far_head(old)); /* stable: at worst of a dead object, then the swap fails */
+
+    p = far_heap_alloc(far_words_index(w), info, FAR_HEAP_MAIN, FAR_HEAP_TRY);
+    if (!p)
+        p = far_heap_alloc(far_words_index(w), info, FAR_HEAP_MAIN, FAR_HEAP_FORCE);
+    if (!p)
+        return false;
+    if (!far_at_cas(w, &at, far_at_make(FAR_WORD_FETCHING, info))) {
+        far_heap_drop(p);
+        return true;
+    }
+    memcpy(p, old, far_slab_class_bytes(far_slab_class(far_info_bytes(info))));
+    far_word_set_slot(w, FAR_SLOT_NONE);
+    w->dirty = 1;
+    far_at_publish(w, (uint64_t)(uintptr_t)p);
+    far_heap_drop(old);
+    far_counter_inc(FAR_C_object_takebacks);
+    return true;
+}
+
+/* One step towards having an object that is not resident. false: there was no memory. */
+static bool approach(struct far_word *w, uint64_t at, int mode)
+{
+    struct far_basket b = {0};
+    enum far_brought got;
+
+    switch (far_at_state(at)) {
+    case FAR_WORD_COPYING:
+        wait_copying(w);
+        return true;
+    case FAR_WORD_FETCHING:
+        wait_fetching(w);
+        return true;
+    case FAR_WORD_VICTIM:
+        return take_back(w, at);
+    case FAR_WORD_REMOTE:
+        got = far_bring_add(&b, w, at, mode);
+        far_bring_send(&b);
+        far_bring_wait(&b);
+        return got != FAR_BROUGHT_NO_ROOM;
+    default:
+        return true;
+    }
+}
+
+/* Takes EVAC off: whoever wins the swap has it. */
+static void rescue(struct far_word *w, uint64_t at)
+{
+    if (far_at_cas(w, &at, (uint64_t)(uintptr_t)far_at_address(at)))
+        far_counter_inc(FAR_C_object_rescues);
+}
+
+/* The object here, or -EIO. */
+static int bring_here(struct far_word *w, int mode)
+{
+    uint64_t since = 0, at;
+
+    for (;;) {
+        bool ok;
+
+        at = far_at_load(w);
+        switch (far_at_state(at)) {
+        case FAR_WORD_RESIDENT:
+            return 0;
+        case FAR_WORD_EVAC:
+            rescue(w, at);
+            continue;
+        case FAR_WORD_LOST:
+            return -EIO;
+        case FAR_WORD_FREE:
+            far_die("the far object %p was used after it had been freed", (void *)w);
+        default:
+            far_range_lock_read();
+            ok = approach(w, far_at_load(w), mode);
+            far_range_unlock_read();
+            if (!ok)
+                wait_for_room(&since);
+        }
+    }
+}
+
+void *far_object_deref(struct far_word *w, int mode)
+{
+    for (;;) {
+        uint64_t at = far_at_load(w);
+
+        if (far_mutation(FAR_MUTATION_NO_RESCUE) && far_at_state(at) == FAR_WORD_EVAC)
+            return far_at_address(at);
+        if (far_at_state(at) == FAR_WORD_RESIDENT) {
+            touch(w, mode);
+            return (void *)(uintptr_t)at;
+        }
+        if (bring_here(w, mode) < 0)
+            far_loss_touched(w);
+    }
+}
+
+/* --- many at once */
+
+/* Claims those of n objects that are away, a request for as many as fit; waits for them. */
+static void bring_many(struct far_word *const *w, size_t n, int mode)
+{
+    struct far_basket b = {0};
+
+    far_range_lock_read();
+    for (size_t i = 0; i < n; i++) {
+        uint64_t at = far_at_load(w[i]);
+
+        if (far_at_state(at) == FAR_WORD_REMOTE && far_bring_add(&b, w[i], at, mode) == FAR_BROUGHT_NO_ROOM)
+            break;
+    }
+    far_bring_send(&b);
+    far_bring_wait(&b);
+    far_range_unlock_read();
+}
+
+int far_object_fetch(struct far_word *const *w, size_t n, int mode)
+{
+    int ret = 0;
+
+    bring_many(w, n, mode);
+    for (size_t i = 0; i < n; i++) {
+        int one = bring_here(w[i], mode);
+
+        if (one == 0)
+            w[i]->hot = mode & FAR_MODE_NT ? (uint8_t)(far_epoch_tick() - COLD_TICKS) : far_epoch_tick();
+        else
+            ret = one;
+    }
+    return ret;
+}
+
+void far_object_prefetch(struct far_word *const *w, size_t n)
+{
+    struct far_basket b = {.ahead = true};
+
+    far_range_lock_read();
+    for (size_t i = 0; i < n; i++) {
+        uint64_t at = far_at_load(w[i]);
+
+        if (far_at_state(at) == FAR_WORD_REMOTE && far_bring_add(&b, w[i], at, FAR_MODE_READ) == FAR_BROUGHT_NO_ROOM)
+            break;
+    }
+    far_bring_send(&b);
+    far_bring_poll();
+    far_range_unlock_read();
+}
+
+/* --- pins, weights */
+
+/* The library's own scope: a pin must not be taken on an object that goes at the same moment. */
+static uint64_t scope_enter(void)
+{
+    uint64_t outer = far_context_.epoch;
+
+    if (!outer) {
+        if (!far_context_.known || !far_atomic_load_relaxed(&far_context_.now))
+            far_object_enter(&far_context_);
+        far_atomic_store_relaxed(&far_context_.epoch, far_atomic_load_relaxed(&far_context_.now));
+    }
+    far_compiler_barrier();
+    return outer;
+}
+
+static void scope_leave(uint64_t outer)
+{
+    far_compiler_barrier();
+    far_atomic_store_release(&far_context_.epoch, outer);
+}
+
+static bool pin_add(struct far_word *w)
+{
+    uint8_t pins = far_atomic_load_relaxed(&w->pins);
+
+    do
+        if ((pins & PINS_MOST) == PINS_MOST)
+            return false;
+    while (!far_atomic_cas_weak_acq_rel(&w->pins, &pins, (uint8_t)(pins + 1)));
+    return true;
+}
+
+void *far_object_pin(struct far_word *w, int mode, int *error)
+{
+    uint64_t outer = scope_enter();
+    void *p = NULL;
+
+    *error = bring_here(w, mode);
+    if (*error == 0) {
+        p = far_object_deref(w, mode);
+        if (!pin_add(w)) {
+            p = NULL;
+            *error = -EAGAIN;
+        }
+    }
+    scope_leave(outer);
+    return p;
+}
+
+/* What the pointer was written through is dirty; the evacuator looks at pins before dirty. */
+void far_object_unpin(struct far_word *w)
+{
+    far_atomic_store_release(&w->dirty, (uint8_t)1);
+    far_assert((far_atomic_sub_release(&w->pins, (uint8_t)1) & PINS_MOST) != 0);
+}
+
+void far_object_weigh(struct far_word *w, int weight)
+{
+    uint8_t tick = far_epoch_tick();
+
+    w->hot = weight > 0 ? (uint8_t)(tick + HOT_TICKS) : weight < 0 ? (uint8_t)(tick - COLD_TICKS) : tick;
+}
+
+bool far_object_is_here(const struct far_word *w)
+{
+    enum far_word_state_ s = far_at_state(far_at_load(w));
+
+    return s == FAR_WORD_RESIDENT || s == FAR_WORD_EVAC || s == FAR_WORD_COPYING || s == FAR_WORD_VICTIM;
+}
+
+int far_object_flush(struct far_word *w)
+{
+    if (far_is_far((void *)far_at_load(w)))
+        return 0; /* pages go by themselves */
+    if (far_epoch_is_inside(far_object_thread()))
+        return -EBUSY;
+    return far_evacuate_one(w);
+}

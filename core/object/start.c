@@ -1,0 +1,151 @@
+/* start.c - start of the object runtime, and its part in fork. See object.h. */
+#include <errno.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include "base/lock.h"
+#include "core/core.h"
+#include "core/object/bring.h"
+#include "core/object/epoch.h"
+#include "core/object/evacuate.h"
+#include "core/object/heap.h"
+#include "core/object/limbo.h"
+#include "core/object/object.h"
+#include "core/object/send.h"
+#include "core/object/types.h"
+#include "core/object/word.h"
+#include "core/object/words.h"
+#include "core/page/pager.h"
+#include "core/remote/nodes.h"
+
+static struct {
+    struct far_mutex lock;
+    uint32_t state; /* atomic: 0 not tried, 1 started, 2 failed */
+    int error;
+    bool forking;
+    pthread_key_t key; /* its destructor forgets a thread's contexts */
+} st;
+
+bool far_objects_started(void)
+{
+    return far_atomic_load_acquire(&st.state) == 1;
+}
+
+static void inherit(bool yes)
+{
+    int advice = yes ? MADV_DOFORK : MADV_DONTFORK;
+
+    far_vm_advise((uintptr_t)far_words_base, far_words_bytes, advice);
+    far_vm_advise(far_heap_base, far_heap_bytes, advice);
+}
+
+static void thread_ends(void *thread)
+{
+    far_epoch_thread_ends(thread);
+}
+
+static int start(void)
+{
+    int ret = -pthread_key_create(&st.key, thread_ends);
+
+    if (ret < 0)
+        return ret;
+
+    if ((ret = far_epoch_init()) < 0 || (ret = far_words_init()) < 0 ||
+        (ret = far_heap_init(far_pager.pages << FAR_PAGE_SHIFT)) < 0 || (ret = far_bring_init()) < 0 ||
+        (ret = far_send_init()) < 0 || (ret = far_evacuate_init()) < 0 || (ret = far_nodes_object_engine()) < 0)
+        return ret;
+    inherit(false);
+    return far_evacuate_start();
+}
+
+int far_objects_start(void)
+{
+    if (far_likely(far_objects_started()))
+        return 0;
+    far_mutex_lock(&st.lock);
+    if (st.state == 0) {
+        st.error = start();
+        far_atomic_store_release(&st.state, st.error < 0 ? 2u : 1u);
+    }
+    far_mutex_unlock(&st.lock);
+    return st.error;
+}
+
+const void *far_object_thread(void)
+{
+    static __thread char name __attribute__((tls_model("initial-exec")));
+
+    return &name;
+}
+
+void far_object_enter(struct far_context *c)
+{
+    far_signals_block();
+    if (far_epoch_is_short())
+        far_evacuate_wait();
+    if (!c->known)
+        pthread_setspecific(st.key, far_object_thread());
+    far_epoch_add(c, far_object_thread());
+    if (!far_atomic_load_relaxed(&c->now)) /* still short: we waited our part */
+        far_atomic_store_relaxed(&c->now, far_epoch_current());
+    far_signals_restore();
+}
+
+/* --- fork: phases in core/page/fork.c */
+
+void far_objects_fork_prepare_first(void)
+{
+    far_mutex_lock(&st.lock);
+    st.forking = st.state == 1;
+    if (st.forking)
+        far_evacuate_stop();
+}
+
+void far_objects_fork_prepare(void)
+{
+    if (!st.forking)
+        return;
+    far_evacuate_drain();
+    far_heap_lock_all();
+    far_words_lock();
+    far_limbo_lock();
+    far_types_lock();
+    far_epoch_lock();
+    inherit(true);
+}
+
+static void unlock(void)
+{
+    far_epoch_unlock();
+    far_types_unlock();
+    far_limbo_unlock();
+    far_words_unlock();
+    far_heap_unlock_all();
+    far_evacuate_go_on();
+}
+
+void far_objects_fork_parent(void)
+{
+    if (st.forking) {
+        inherit(false);
+        unlock();
+    }
+    far_mutex_unlock(&st.lock);
+}
+
+void far_objects_fork_child_early(void)
+{
+    if (st.forking) {
+        inherit(false);
+        far_epoch_keep_only(far_object_thread());
+        far_evacuate_reset_in_child();
+        unlock();
+    }
+    far_mutex_unlock(&st.lock);
+}
+
+int far_objects_fork_child_late(void)
+{
+    return far_objects_started() ? far_evacuate_start() : 0;
+}

@@ -1,0 +1,79 @@
+/* types.c - see types.h */
+#include "core/object/types.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/os.h"
+#include "core/local/budget.h"
+#include "core/object/word.h"
+
+#define FIELDS_MOST (64u << 10)
+
+static struct {
+    struct far_mutex lock;
+    struct {
+        uint32_t first, count;
+    } types[FAR_TYPES_MOST];    /* [1, n]; written under the lock before the number is told */
+    struct far_field *fields;   /* room for FIELDS_MOST; a descriptor may be unloaded with its library */
+    uint32_t n, n_fields;
+} ty;
+
+static bool is_same(uint32_t i, const struct far_type *t)
+{
+    return ty.types[i].count == t->n_fields &&
+           !memcmp(&ty.fields[ty.types[i].first], t->fields, t->n_fields * sizeof(*t->fields));
+}
+
+static int add_locked(const struct far_type *t)
+{
+    for (uint32_t i = 1; i <= ty.n; i++)
+        if (is_same(i, t))
+            return (int)i;
+    if (!ty.fields)
+        ty.fields = far_os_map(FIELDS_MOST * sizeof(*ty.fields));
+    if (!ty.fields || ty.n + 1 == FAR_TYPES_MOST || ty.n_fields + t->n_fields > FIELDS_MOST)
+        return -ENOMEM;
+    memcpy(&ty.fields[ty.n_fields], t->fields, t->n_fields * sizeof(*t->fields));
+    ty.n++;
+    ty.types[ty.n].first = ty.n_fields;
+    ty.types[ty.n].count = t->n_fields;
+    ty.n_fields += t->n_fields;
+    return (int)ty.n;
+}
+
+int far_types_number(struct far_type *t)
+{
+    uint32_t known = far_atomic_load_acquire(&t->id);
+    int n;
+
+    if (!t->n_fields)
+        return 0;
+    if (known)
+        return (int)known;
+    far_mutex_lock(&ty.lock);
+    n = add_locked(t);
+    far_mutex_unlock(&ty.lock);
+    if (n > 0)
+        far_atomic_store_release(&t->id, (uint32_t)n);
+    return n;
+}
+
+uint32_t far_types_fields(uint32_t number, const struct far_field **fields)
+{
+    if (!number)
+        return 0;
+    *fields = &ty.fields[ty.types[number].first];
+    return ty.types[number].count;
+}
+
+void far_types_lock(void)
+{
+    far_mutex_lock(&ty.lock);
+}
+
+void far_types_unlock(void)
+{
+    far_mutex_unlock(&ty.lock);
+}

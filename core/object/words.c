@@ -1,0 +1,101 @@
+/* words.c - see words.h */
+#include "core/object/words.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/bits.h"
+#include "base/lock.h"
+#include "base/os.h"
+#include "core/local/budget.h"
+#include "core/object/word.h"
+#include "core/page/uffd.h"
+
+#define FREE_NONE 0u /* index 0 is never given out: it ends the free list */
+
+struct far_word *far_words_base;
+size_t far_words_bytes;
+
+static struct {
+    struct far_mutex lock;
+    uint64_t top;       /* [1, top) were given out at some time */
+    uint64_t most;      /* how many the range holds */
+    uint32_t free;      /* first of the list of single free words */
+    uint64_t used;      /* atomic for readers */
+    uint64_t meta_page; /* pages counted as metadata */
+} ws;
+
+int far_words_init(void)
+{
+    int error = -ENOMEM;
+
+    ws.most = FAR_WORDS_MOST;
+    for (; !far_words_base && ws.most >= 1u << 20; ws.most /= 2)
+        far_words_base = far_vm_reserve(0, ws.most * sizeof(struct far_word), PROT_READ | PROT_WRITE, &error);
+    ws.most *= 2;
+    far_words_bytes = ws.most * sizeof(struct far_word);
+    ws.top = 1;
+    return far_words_base ? 0 : error;
+}
+
+static void count_meta_locked(void)
+{
+    uint64_t pages = far_div_up(ws.top * sizeof(struct far_word), FAR_OS_PAGE_SIZE);
+
+    if (pages > ws.meta_page) {
+        far_budget_add_meta((int64_t)((pages - ws.meta_page) * FAR_OS_PAGE_SIZE));
+        ws.meta_page = pages;
+    }
+}
+
+static struct far_word *take_free_locked(void)
+{
+    struct far_word *w = &far_words_base[ws.free];
+
+    ws.free = (uint32_t)w->at;
+    memset(w, 0, sizeof(*w));
+    return w;
+}
+
+struct far_word *far_words_take(size_t count)
+{
+    struct far_word *w = NULL;
+
+    far_mutex_lock(&ws.lock);
+    if (count == 1 && ws.free != FREE_NONE) {
+        w = take_free_locked();
+    } else if (count <= ws.most - ws.top) {
+        w = &far_words_base[ws.top];
+        ws.top += count;
+        count_meta_locked();
+    }
+    if (w)
+        far_atomic_store_relaxed(&ws.used, ws.used + count);
+    far_mutex_unlock(&ws.lock);
+    return w;
+}
+
+void far_words_give(struct far_word *w)
+{
+    far_mutex_lock(&ws.lock);
+    far_atomic_store_relaxed(&w->at, (int64_t)far_at_make(FAR_WORD_FREE, ws.free));
+    ws.free = far_words_index(w);
+    far_atomic_store_relaxed(&ws.used, ws.used - 1);
+    far_mutex_unlock(&ws.lock);
+}
+
+uint64_t far_words_used(void)
+{
+    return far_atomic_load_relaxed(&ws.used);
+}
+
+void far_words_lock(void)
+{
+    far_mutex_lock(&ws.lock);
+}
+
+void far_words_unlock(void)
+{
+    far_mutex_unlock(&ws.lock);
+}

@@ -1,0 +1,351 @@
+/*
+ * object_stress.c - far objects of all sizes at many times the budget, from several threads, every byte verified.
+ *
+ *   object_stress [--node URL] [--local SIZE] [--data SIZE] [--threads N] [--seconds N] [--seed N] [--most BYTES]
+ *                 [--base ADDRESS] [--window SIZE] [--mask LIST] [--fork]
+ *
+ * Objects stand in one table; a lock for each (in local memory) lets one thread at a time at its content, any thread at any
+ * object. What an object holds is a function of its place, its version and its size. Threads read, write, free and make
+ * new, fetch many, prefetch, flush, pin, weigh; in nested scopes; some by longjmp out of them.
+ * Exit status 0: every byte was right; 1: not (seed and place are printed); 77: no userfaultfd here.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/counters.h"
+#include "base/options.h"
+#include "core/core.h"
+#include "core/local/budget.h"
+#include "tests/object/rig.h"
+
+static struct {
+    const char *node, *local, *data, *mask, *base, *window;
+    unsigned threads, seconds, most;
+    uint64_t seed;
+    bool fork;
+} arg = {.node = "inproc:", .local = "16M", .data = "128M", .mask = "", .base = "", .window = "", .threads = 4,
+         .seconds = 5, .most = 65536, .seed = 1};
+
+struct thing {
+    FAR(char) object;
+    uint32_t bytes, version;
+    uint32_t lock; /* atomic */
+};
+
+static struct thing *things;
+static size_t n_things;
+static uint64_t deadline;
+static _Atomic int failed;
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t next(uint64_t *rng)
+{
+    *rng += UINT64_C(0x9e3779b97f4a7c15);
+    return far_mix64(*rng);
+}
+
+static bool try_lock(struct thing *t)
+{
+    return !__atomic_exchange_n(&t->lock, 1, __ATOMIC_ACQUIRE);
+}
+
+static void unlock(struct thing *t)
+{
+    __atomic_store_n(&t->lock, 0, __ATOMIC_RELEASE);
+}
+
+static uint64_t word_of(const struct thing *t, uint32_t i)
+{
+    return t->version ? far_mix64((uint64_t)(t - things) << 40 ^ (uint64_t)t->version << 16 ^ i) : 0;
+}
+
+static void fill(const struct thing *t, char *p)
+{
+    for (uint32_t i = 0; i < t->bytes; i += 8) {
+        uint64_t v = word_of(t, i);
+
+        memcpy(p + i, &v, far_min(t->bytes - i, 8u));
+    }
+}
+
+static void check(const struct thing *t, const char *p, const char *how)
+{
+    for (uint32_t i = 0; i < t->bytes; i += 8) {
+        uint64_t v = word_of(t, i);
+
+        if (memcmp(p + i, &v, far_min(t->bytes - i, 8u)) && !failed++) {
+            uint64_t got = 0;
+
+            memcpy(&got, p + i, far_min(t->bytes - i, 8u));
+            fprintf(stderr, "object_stress: seed %lu: object %zu (%u bytes, version %u) at byte %u holds %#lx, not %#lx (%s)\n",
+                    arg.seed, (size_t)(t - things), t->bytes, t->version, i, got, v, how);
+        }
+    }
+}
+
+/* Small ones more often. */
+static uint32_t some_size(uint64_t *rng)
+{
+    unsigned shift = (unsigned)(next(rng) % far_log2_floor(arg.most));
+
+    return (uint32_t)(next(rng) % (2u << shift) + 1);
+}
+
+static void renew(struct thing *t, uint64_t *rng)
+{
+    FAR_FREE(t->object);
+    t->bytes = some_size(rng);
+    t->version = 0;
+    if (!FAR_NEW_N(t->object, char, t->bytes)) {
+        perror("object_stress: FAR_NEW");
+        exit(1);
+    }
+}
+
+static void read_one(struct thing *t, bool nt)
+{
+    FAR_SCOPED;
+    check(t, nt ? FAR_R_NT(t->object) : FAR_R(t->object), nt ? "read_nt" : "read");
+}
+
+static void write_one(struct thing *t, bool verify)
+{
+    FAR_SCOPE {
+        char *p = FAR_W(t->object);
+
+        if (verify)
+            check(t, p, "before a write");
+        t->version++;
+        fill(t, p);
+    }
+}
+
+static void pin_one(struct thing *t)
+{
+    char *p = FAR_PIN(t->object);
+
+    if (!p)
+        return;
+    check(t, p, "pinned");
+    sched_yield();
+    t->version++;
+    fill(t, p);
+    FAR_UNPIN(t->object);
+}
+
+/* Many objects in one scope, the locks of all held: what the first dereference returned must hold until the end. */
+static void read_many(uint64_t *rng)
+{
+    struct thing *held[24];
+    const char *at[24];
+    struct far_word *words[24];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < 24; i++) {
+        struct thing *t = &things[next(rng) % n_things];
+
+        if (t->bytes <= 4096 && try_lock(t))
+            held[n++] = t;
+    }
+    for (unsigned i = 0; i < n; i++)
+        words[i] = held[i]->object.word;
+    if (next(rng) % 2)
+        far_prefetch_(words, n);
+    FAR_SCOPE {
+        if (next(rng) % 2)
+            far_fetch_(words, n, FAR_MODE_READ);
+        for (unsigned i = 0; i < n; i++)
+            FAR_SCOPE {
+                at[i] = FAR_R(held[i]->object);
+            }
+        for (unsigned i = 0; i < n; i++)
+            check(held[i], at[i], "at the end of a scope");
+    }
+    while (n)
+        unlock(held[--n]);
+}
+
+static void one_step(uint64_t *rng)
+{
+    struct thing *t = &things[next(rng) % n_things];
+    unsigned what = (unsigned)(next(rng) % 100);
+
+    if (next(rng) % 4 == 0) /* a hot set */
+        t = &things[next(rng) % (n_things / 64 + 1)];
+    if (what < 5) {
+        read_many(rng);
+        return;
+    }
+    if (!try_lock(t))
+        return;
+    if (what < 50)
+        read_one(t, what < 10);
+    else if (what < 80)
+        write_one(t, what < 70);
+    else if (what < 88)
+        renew(t, rng);
+    else if (what < 92)
+        pin_one(t);
+    else if (what < 93)
+        FAR_FLUSH(t->object);
+    else if (what < 95)
+        FAR_HOT(t->object);
+    else if (what < 97)
+        FAR_COLD(t->object);
+    else
+        FAR_PREFETCH(t->object);
+    unlock(t);
+}
+
+static void *work(void *seed)
+{
+    uint64_t rng = (uint64_t)(uintptr_t)seed, steps = 0;
+
+    while (now_ns() < deadline && !failed) {
+        for (unsigned i = 0; i < 64; i++)
+            one_step(&rng);
+        steps += 64;
+    }
+    return (void *)(uintptr_t)steps;
+}
+
+static void lock_all(void)
+{
+    for (size_t i = 0; i < n_things; i++)
+        while (!try_lock(&things[i]))
+            sched_yield();
+}
+
+static void unlock_all(void)
+{
+    for (size_t i = 0; i < n_things; i++)
+        unlock(&things[i]);
+}
+
+/* A child verifies what was there at fork while the parent's threads write on. */
+static void fork_one(uint64_t *rng)
+{
+    int status;
+    pid_t pid;
+
+    lock_all();
+    pid = fork();
+    if (!pid) {
+        for (unsigned i = 0; i < 2000; i++) {
+            struct thing *t = &things[next(rng) % n_things];
+
+            read_one(t, false);
+            if (i % 4 == 0)
+                write_one(t, true);
+        }
+        _exit(failed != 0);
+    }
+    unlock_all();
+    if (pid < 0) {
+        perror("object_stress: fork");
+        failed++;
+        return;
+    }
+    waitpid(pid, &status, 0);
+    if (status) {
+        fprintf(stderr, "object_stress: seed %lu: a child ended with status %#x\n", arg.seed, status);
+        failed++;
+    }
+}
+
+static void parse(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"node", 1, 0, 'n'}, {"local", 1, 0, 'l'}, {"data", 1, 0, 'd'},   {"threads", 1, 0, 't'}, {"seconds", 1, 0, 's'},
+        {"seed", 1, 0, 'r'}, {"mask", 1, 0, 'm'},  {"most", 1, 0, 'o'}, {"fork", 0, 0, 'f'},    {"base", 1, 0, 'b'},
+        {"window", 1, 0, 'w'}, {0, 0, 0, 0},
+    };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        switch (c) {
+        case 'n': arg.node = optarg; break;
+        case 'l': arg.local = optarg; break;
+        case 'd': arg.data = optarg; break;
+        case 't': arg.threads = (unsigned)atoi(optarg); break;
+        case 's': arg.seconds = (unsigned)atoi(optarg); break;
+        case 'r': arg.seed = strtoull(optarg, NULL, 0); break;
+        case 'm': arg.mask = optarg; break;
+        case 'o': arg.most = (unsigned)atoi(optarg); break;
+        case 'f': arg.fork = true; break;
+        case 'b': arg.base = optarg; break;
+        case 'w': arg.window = optarg; break;
+        default: exit(2);
+        }
+    }
+}
+
+static void make_things(uint64_t data_bytes)
+{
+    uint64_t rng = arg.seed, bytes = 0;
+
+    things = calloc(data_bytes / 64 + 1, sizeof(*things));
+    while (bytes < data_bytes && n_things < data_bytes / 64) {
+        renew(&things[n_things], &rng);
+        bytes += things[n_things++].bytes;
+    }
+}
+
+static void report(uint64_t steps)
+{
+    uint64_t peak = far_atomic_load_relaxed(&far_budget.peak_bytes);
+
+    printf("object_stress: %lu steps, %zu objects, fetched %lu, evicted %lu, written %lu, moved %lu, rescued %lu, taken back %lu, "
+           "freed %lu, stalls %lu, waits %lu, over %lu, peak %lu of %lu KiB%s\n",
+           steps, n_things, far_counter_get(FAR_C_object_fetches), far_counter_get(FAR_C_object_evictions),
+           far_counter_get(FAR_C_object_writebacks), far_counter_get(FAR_C_object_moves),
+           far_counter_get(FAR_C_object_rescues), far_counter_get(FAR_C_object_takebacks),
+           far_counter_get(FAR_C_object_frees), far_counter_get(FAR_C_object_stalls), far_counter_get(FAR_C_object_waits),
+           far_counter_get(FAR_C_over_budget_events), peak >> 10, far_budget.limit_bytes >> 10, failed ? ", WRONG" : "");
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t data_bytes, steps = 0, rng;
+    pthread_t threads[256];
+
+    parse(argc, argv);
+    if (far_parse_size(arg.data, &data_bytes) < 0 || arg.threads > 256)
+        return 2;
+    rig_start(&(struct rig_options){.node = arg.node, .local = arg.local, .mask = arg.mask, .base = arg.base,
+                                    .window = arg.window, .inside_bytes = 3 * data_bytes});
+    make_things(data_bytes);
+    deadline = now_ns() + arg.seconds * UINT64_C(1000000000);
+    for (unsigned i = 0; i < arg.threads; i++)
+        pthread_create(&threads[i], NULL, work, (void *)(uintptr_t)far_mix64(arg.seed * 1000 + i));
+    rng = arg.seed ^ 0xf0f0;
+    while (arg.fork && now_ns() < deadline && !failed)
+        fork_one(&rng);
+    for (unsigned i = 0; i < arg.threads; i++) {
+        void *n;
+
+        pthread_join(threads[i], &n);
+        steps += (uintptr_t)n;
+    }
+    for (size_t i = 0; i < n_things && !failed; i++)
+        read_one(&things[i], true);
+    report(steps);
+    far_core_exit();
+    return failed != 0;
+}

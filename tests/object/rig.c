@@ -1,0 +1,51 @@
+/* rig.c - see rig.h */
+#include "tests/object/rig.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/options.h"
+#include "core/core.h"
+#include "core/object/abi.h"
+#include "server/embed.h"
+
+static void option(struct far_options *o, const char *name, const char *value)
+{
+    char err[FAR_OPTION_ERROR];
+
+    if (value && *value && far_options_set(o, name, value, err, sizeof(err)) < 0) {
+        fprintf(stderr, "%s\n", err);
+        exit(2);
+    }
+}
+
+void rig_start(const struct rig_options *r)
+{
+    static struct far_abi abi = {.version = FAR_ABI, .bytes = sizeof(abi), .object = &far_core_object_abi};
+    static struct far_options o;
+    char err[FAR_OPTION_ERROR] = "";
+    int ret;
+
+    far_log_open(2, FAR_LOG_WARN);
+    far_options_init(&o, FAR_WHERE_SHIM);
+    option(&o, "local", r->local);
+    option(&o, "nodes", r->node && strcmp(r->node, "private") ? r->node : "");
+    option(&o, "features_mask", r->mask);
+    option(&o, "base", r->base);
+    option(&o, "window", r->window);
+    option(&o, "overshoot", r->overshoot);
+    option(&o, "readahead", r->readahead);
+    if (far_embed_register(r->inside_bytes + (64u << 20)) < 0) {
+        fprintf(stderr, "no memory for the node inside\n");
+        exit(1);
+    }
+    ret = far_core_start(&o, err, sizeof(err));
+    if (ret < 0) {
+        fprintf(stderr, "%s\n", err);
+        exit(ret == -EPERM || ret == -ENOSYS ? 77 : 1);
+    }
+    far_abi_ = &abi;
+}

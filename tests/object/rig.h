@@ -1,0 +1,17 @@
+/* rig.h - far objects in a program that links the core: starts it and finds the interface, as the shim would. */
+#ifndef FAR_TESTS_OBJECT_RIG_H
+#define FAR_TESTS_OBJECT_RIG_H
+
+#include <stdint.h>
+
+#include "far/object.h"
+
+struct rig_options {
+    const char *node, *local, *mask, *base, *window, *overshoot, *readahead;
+    uint64_t inside_bytes; /* what the node inside (inproc:) may hold */
+};
+
+/* Ends the program with 77 where far memory cannot be had, with 1 on other failures. */
+void rig_start(const struct rig_options *o);
+
+#endif
