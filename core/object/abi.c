@@ -16,10 +16,10 @@ static struct far_word *create(struct far_type *type, size_t bytes, size_t count
     return w;
 }
 
-static void enter(struct far_context *c)
+static uint64_t enter(struct far_context *c)
 {
     far_objects_start(); /* if it cannot be, create has said so, and nothing will ever be dereferenced */
-    far_object_enter(c);
+    return far_object_enter(c);
 }
 
 static void *pin(struct far_word *w, int mode)

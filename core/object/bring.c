@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "core/local/budget.h"
 #include "core/object/epoch.h"
+#include "core/object/evacuate.h"
 #include "core/object/loss.h"
 #include "core/object/word.h"
 #include "core/object/words.h"
@@ -219,9 +220,8 @@ static void *room_for(struct far_basket *b, struct far_word *w, uint64_t at, int
 
     if (b->ahead && far_budget_free_pages() + far_heap_spare_pages() < far_budget_low_pages())
         return NULL;
-    p = far_heap_alloc(far_words_index(w), far_at_info(at), kind, FAR_HEAP_TRY);
-    if (!p && !b->ahead)
-        p = far_heap_alloc(far_words_index(w), far_at_info(at), kind, FAR_HEAP_FORCE);
+    p = b->ahead ? far_heap_alloc(far_words_index(w), far_at_info(at), kind, FAR_HEAP_TRY) :
+                   far_evacuate_room(far_words_index(w), far_at_info(at), kind);
     if (p && kind == FAR_HEAP_MAIN && !b->ahead)
         far_counter_inc(FAR_C_object_refetches);
     return p;

@@ -32,7 +32,7 @@
 #define BUSY_NS        FAR_NS_PER_MS      /* requests are under way that nobody may be waiting for */
 #define STALLED_NS     (2 * FAR_NS_PER_MS)
 #define FREED_ENOUGH   256u               /* freed objects that are worth a round */
-#define ENTRY_WAIT_NS  (4 * FAR_NS_PER_MS)
+#define NO_PROGRESS_NS (50 * FAR_NS_PER_MS) /* then a scope begins although memory is short */
 #define FLUSH_TRIES    64u
 #define FLUSHES        64u
 
@@ -75,28 +75,29 @@ int far_evacuate_init(void)
 
 /* --- how much memory there is */
 
-static uint64_t free_pages(void)
+/* Negative when the limit is passed. Spare segments only help objects, and do not make up for that. */
+static int64_t free_pages(void)
 {
-    uint64_t free = far_budget_free_pages();
+    uint64_t limit = far_budget_limit_pages();
 
-    return free == UINT64_MAX ? free : free + far_heap_spare_pages();
+    if (limit == UINT64_MAX)
+        return INT64_MAX;
+    return (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages) + (int64_t)far_heap_spare_pages();
 }
 
-static uint64_t low_pages(void)
+static int64_t low_pages(void)
 {
-    return far_max(2 * far_budget_low_pages(), (uint64_t)(3 * far_heap_segment_bytes() / FAR_OS_PAGE_SIZE));
+    return (int64_t)far_max(2 * far_budget_low_pages(), (uint64_t)(3 * far_heap_segment_bytes() / FAR_OS_PAGE_SIZE));
 }
 
 static bool is_needed(unsigned times)
 {
-    uint64_t free = free_pages();
-
-    return free != UINT64_MAX && free < times * low_pages();
+    return free_pages() < times * low_pages();
 }
 
 static bool is_critical(void)
 {
-    return free_pages() < far_heap_segment_bytes() / FAR_OS_PAGE_SIZE;
+    return free_pages() < far_max(low_pages() / 4, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
 }
 
 static void bump(uint32_t *futex)
@@ -110,6 +111,17 @@ void far_evacuate_kick(void)
     bump(&ev.work);
 }
 
+void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind kind)
+{
+    void *p = far_heap_alloc(word_index, info, kind, FAR_HEAP_TRY);
+
+    if (far_likely(p))
+        return p;
+    far_epoch_set_short(true);
+    far_evacuate_kick();
+    return far_heap_alloc(word_index, info, kind, FAR_HEAP_FORCE);
+}
+
 void far_evacuate_note_freed(void)
 {
     if (far_limbo_fresh() % FREED_ENOUGH == 0)
@@ -119,16 +131,19 @@ void far_evacuate_note_freed(void)
 void far_evacuate_wait(void)
 {
     uint64_t since = far_now_ns();
+    uint32_t progress = far_atomic_load_seq_cst(&ev.memory);
 
-    if (!is_critical()) {
-        far_evacuate_kick();
+    far_evacuate_kick();
+    if (!is_critical())
         return;
-    }
     far_counter_inc(FAR_C_object_waits);
-    while (is_critical() && far_now_ns() - since < ENTRY_WAIT_NS) {
+    while (is_critical() && far_now_ns() - since < NO_PROGRESS_NS) {
         uint32_t seen = far_atomic_load_seq_cst(&ev.memory);
 
-        far_evacuate_kick();
+        if (seen != progress) {
+            progress = seen;
+            since = far_now_ns();
+        }
         far_os_futex_wait(&ev.memory, seen, FAR_NS_PER_MS);
     }
 }
@@ -360,7 +375,7 @@ static void report(void)
 /* Segments that are kept for reuse go when the pages beside us need memory. */
 static void share_with_pages(void)
 {
-    if (far_budget_free_pages() < far_budget_low_pages() / 2 && far_heap_spare_pages() * 2 > low_pages())
+    if (far_budget_free_pages() < far_budget_low_pages() / 2 && (int64_t)far_heap_spare_pages() * 2 > low_pages())
         far_heap_trim();
 }
 

@@ -17,16 +17,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/object/heap.h"
+
 struct far_word;
 
 int far_evacuate_init(void);
 /* Starts the thread. 0 or -errno. */
 int far_evacuate_start(void);
+/* Memory for an object, as far_heap_alloc; beyond the limit if need be, and then whoever begins a scope waits. NULL: the
+ * overshoot is used up, too. */
+void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind kind);
 /* Local memory is needed. */
 void far_evacuate_kick(void);
 /* Objects were freed. */
 void far_evacuate_note_freed(void);
-/* Waits at the start of a scope while local memory is short: until there is some, at most a few milliseconds. */
+/* Waits at the start of a scope while local memory is short, as long as the evacuator gets on. */
 void far_evacuate_wait(void);
 /* Puts one object away. 0 or -errno (-EBUSY). */
 int far_evacuate_one(struct far_word *w);

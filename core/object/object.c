@@ -148,9 +148,7 @@ static bool take_back(struct far_word *w, uint64_t at)
     void *old = far_at_address(at), *p;
     uint32_t info = far_head_info(far_head(old)); /* stable: at worst of a dead object, then the swap fails */
 
-    p = far_heap_alloc(far_words_index(w), info, FAR_HEAP_MAIN, FAR_HEAP_TRY);
-    if (!p)
-        p = far_heap_alloc(far_words_index(w), info, FAR_HEAP_MAIN, FAR_HEAP_FORCE);
+    p = far_evacuate_room(far_words_index(w), info, FAR_HEAP_MAIN);
     if (!p)
         return false;
     if (!far_at_cas(w, &at, far_at_make(FAR_WORD_FETCHING, info))) {
@@ -302,9 +300,9 @@ static uint64_t scope_enter(void)
     uint64_t outer = far_context_.epoch;
 
     if (!outer) {
-        if (!far_context_.known || !far_atomic_load_relaxed(&far_context_.now))
-            far_object_enter(&far_context_);
-        far_atomic_store_relaxed(&far_context_.epoch, far_atomic_load_relaxed(&far_context_.now));
+        uint64_t now = far_atomic_load_relaxed(&far_context_.now);
+
+        far_atomic_store_relaxed(&far_context_.epoch, now ? now : far_object_enter(&far_context_));
     }
     far_compiler_barrier();
     return outer;

@@ -33,8 +33,8 @@ void *far_object_pin(struct far_word *w, int mode, int *error);
 void far_object_unpin(struct far_word *w);
 void far_object_weigh(struct far_word *w, int weight);
 bool far_object_is_here(const struct far_word *w);
-/* The first scope of a thread, or local memory is short. */
-void far_object_enter(struct far_context *c);
+/* The first scope of a thread, or local memory is short: waits for some. Returns the epoch to enter. */
+uint64_t far_object_enter(struct far_context *c);
 /* The thread's name in epoch.h. */
 const void *far_object_thread(void);
 

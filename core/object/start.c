@@ -79,17 +79,19 @@ const void *far_object_thread(void)
     return &name;
 }
 
-void far_object_enter(struct far_context *c)
+uint64_t far_object_enter(struct far_context *c)
 {
+    uint64_t epoch;
+
     far_signals_block();
     if (far_epoch_is_short())
         far_evacuate_wait();
     if (!c->known)
         pthread_setspecific(st.key, far_object_thread());
     far_epoch_add(c, far_object_thread());
-    if (!far_atomic_load_relaxed(&c->now)) /* still short: we waited our part */
-        far_atomic_store_relaxed(&c->now, far_epoch_current());
+    epoch = far_epoch_current();
     far_signals_restore();
+    return epoch;
 }
 
 /* --- fork: phases in core/page/fork.c */

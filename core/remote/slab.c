@@ -38,7 +38,8 @@ static struct {
     struct span *spans;     /* [1, count); reserved for MAX_SPANS, touched as used */
     uint32_t count, held;
     uint32_t unused;        /* how many below count are SPAN_UNUSED */
-    uint64_t held_bytes, taken_bytes;
+    uint64_t taken_bytes;
+    uint64_t class_bytes[MAX_CLASSES]; /* of the spans held; written under the lock, read anywhere */
     struct far_list open[MAX_CLASSES];
     unsigned idle[MAX_CLASSES]; /* spans without taken slots that are kept */
 } slab;
@@ -136,7 +137,7 @@ static int span_add_locked(uint64_t id, struct far_node *node, uint64_t bytes, u
     s->gens = (uint32_t *)(s->taken + far_div_up(slots, 64));
     far_list_push_back(&slab.open[class_index], &s->link);
     slab.held++;
-    slab.held_bytes += bytes;
+    far_atomic_store_relaxed(&slab.class_bytes[class_index], slab.class_bytes[class_index] + bytes);
     slab.idle[class_index]++;
     far_budget_add_meta((int64_t)tables_bytes(slots));
     publish_locked();
@@ -149,18 +150,18 @@ static void span_remove_locked(struct span *s)
     far_os_unmap(s->taken, tables_bytes(s->slots));
     far_budget_add_meta(-(int64_t)tables_bytes(s->slots));
     slab.held--;
-    slab.held_bytes -= s->bytes;
+    far_atomic_store_relaxed(&slab.class_bytes[s->class_index], slab.class_bytes[s->class_index] - s->bytes);
     slab.unused++;
     *s = (struct span){.state = SPAN_UNUSED};
     publish_locked();
 }
 
-/* Spans grow with what is held, so that few are needed and little is wasted. */
-static uint64_t next_span_bytes(void)
+/* Spans grow with what their class holds, so that few are needed and little is wasted, however many classes there are. */
+static uint64_t next_span_bytes(unsigned class_index)
 {
-    uint64_t bytes = far_pow2_ceil(far_atomic_load_relaxed(&slab.held_bytes) / 8 + 1);
+    uint64_t bytes = far_pow2_ceil(far_atomic_load_relaxed(&slab.class_bytes[class_index]) / 2 + 1);
 
-    return far_min(far_max(bytes, FAR_SPAN_FIRST_BYTES), FAR_SPAN_LARGEST_BYTES);
+    return far_min(far_max(bytes, FAR_SPAN_SMALLEST_BYTES), FAR_SPAN_LARGEST_BYTES);
 }
 
 int far_slab_grow(unsigned class_index)
@@ -168,7 +169,7 @@ int far_slab_grow(unsigned class_index)
     uint64_t id;
     struct far_node *node;
     uint32_t granule = far_slab_class_granule(class_index);
-    uint64_t bytes = next_span_bytes(), most = (uint64_t)far_slab_class_bytes(class_index) << FAR_SLOT_GRANULE_BITS;
+    uint64_t bytes = next_span_bytes(class_index), most = (uint64_t)far_slab_class_bytes(class_index) << FAR_SLOT_GRANULE_BITS;
     int ret;
 
     while (bytes > most) /* more slots than can be numbered */

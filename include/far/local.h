@@ -71,7 +71,7 @@ __attribute__((unused)) static void far_local_start_(void)
     far_local_.ready = pthread_key_create(&far_local_.key, far_local_leave_) == 0 && far_local_barrier_(16) == 0 ? 1 : 2;
 }
 
-__attribute__((unused)) static void far_local_enter_(struct far_context *c)
+__attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
 {
     pthread_mutex_lock(&far_local_.lock);
     far_local_start_();
@@ -87,6 +87,7 @@ __attribute__((unused)) static void far_local_enter_(struct far_context *c)
     }
     c->now = far_local_.epoch;
     pthread_mutex_unlock(&far_local_.lock);
+    return c->now;
 }
 
 __attribute__((unused)) static struct far_word *far_local_create_(struct far_type *type, size_t bytes, size_t count)

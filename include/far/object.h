@@ -113,8 +113,8 @@ struct far_object_abi {
     void (*destroy)(struct far_word *w, size_t count);
     /* The address of an object whose word is negative. In a scope. mode: enum far_deref_mode, or'ed. */
     void *(*deref)(struct far_word *w, int mode);
-    /* Outermost scope with now == 0: makes the thread known, waits for local memory. c->now is set afterwards. */
-    void (*enter)(struct far_context *c);
+    /* Outermost scope with now == 0: makes the thread known, waits for local memory. Returns the current epoch. */
+    uint64_t (*enter)(struct far_context *c);
     /* A linked object is unloaded: forgets its contexts. */
     void (*forget)(const void *owner);
     /* Brings n objects, all at once; outside or inside a scope. 0 or -errno (-EIO: one is lost). They stay only while a scope
@@ -156,11 +156,7 @@ struct far_scope {
 __attribute__((cold, noinline, unused)) static uint64_t far_scope_ask_(void)
 {
     far_context_.owner = &far_abi_;
-    if (far_object_abi_())
-        far_object_abi_()->enter(&far_context_);
-    else
-        far_local_enter_(&far_context_);
-    return far_context_.now;
+    return far_object_abi_() ? far_object_abi_()->enter(&far_context_) : far_local_enter_(&far_context_);
 }
 
 /* No fence: the evacuator makes the store visible with a membarrier when it needs to know (core/object/scope.h). */

@@ -329,7 +329,7 @@ int main(int argc, char **argv)
     if (far_parse_size(arg.data, &data_bytes) < 0 || arg.threads > 256)
         return 2;
     rig_start(&(struct rig_options){.node = arg.node, .local = arg.local, .mask = arg.mask, .base = arg.base,
-                                    .window = arg.window, .inside_bytes = 3 * data_bytes});
+                                    .window = arg.window, .inside_bytes = 4 * data_bytes + (UINT64_C(128) << 20)});
     make_things(data_bytes);
     deadline = now_ns() + arg.seconds * UINT64_C(1000000000);
     for (unsigned i = 0; i < arg.threads; i++)
