@@ -6,6 +6,7 @@
 #include "far/far.h"
 #include "shim/arena.h"
 #include "shim/map.h"
+#include "shim/object.h"
 #include "shim/policy.h"
 
 static int active(void)
@@ -50,4 +51,5 @@ FAR_EXPORT const struct far_abi far_abi_1 = {
     .contains = contains,
     .prefetch = prefetch,
     .cold = cold,
+    .object = &far_shim_objects,
 };

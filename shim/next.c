@@ -106,6 +106,19 @@ static long raw_syscall(long number, ...)
     return done(far_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]));
 }
 
+/* A constructor that ran before ours jumps: the entries are looked up now, which sets the one that called us. */
+static void early_longjmp(struct __jmp_buf_tag *env, int value)
+{
+    far_next_init();
+    far_next.longjmp(env, value);
+}
+
+static void early_siglongjmp(struct __jmp_buf_tag *env, int value)
+{
+    far_next_init();
+    far_next.siglongjmp(env, value);
+}
+
 struct far_next far_next = {
     .syscall = raw_syscall,
     .close = raw_close,
@@ -120,12 +133,17 @@ struct far_next far_next = {
     .execvpe = raw_execve,
     .fexecve = raw_fexecve,
     .execveat = raw_execveat,
+    .longjmp = early_longjmp,
+    ._longjmp = early_longjmp,
+    .siglongjmp = early_siglongjmp,
+    .__longjmp_chk = early_longjmp,
 };
 
 void far_next_init(void)
 {
     static const char *const names[] = {"syscall", "close",   "dup2", "dup3",   "close_range", "open",    "openat",
-                                        "fcntl64", "fork", "execve", "execvpe", "fexecve", "execveat"};
+                                        "fcntl64", "fork", "execve", "execvpe", "fexecve", "execveat",
+                                        "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk"};
     void **entries = (void **)&far_next;
 
     far_static_assert(sizeof(far_next) == sizeof(names), "one name per entry, in order");

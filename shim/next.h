@@ -13,6 +13,8 @@
 
 #pragma GCC visibility push(hidden)
 
+struct __jmp_buf_tag;
+
 struct far_next {
     long (*syscall)(long number, ...); /* first: syscall.S jumps through it */
     int (*close)(int fd);
@@ -27,6 +29,10 @@ struct far_next {
     int (*execvpe)(const char *file, char *const *argv, char *const *envp);
     int (*fexecve)(int fd, char *const *argv, char *const *envp);
     int (*execveat)(int dir, const char *path, char *const *argv, char *const *envp, int flags);
+    void (*longjmp)(struct __jmp_buf_tag *env, int value);
+    void (*_longjmp)(struct __jmp_buf_tag *env, int value);
+    void (*siglongjmp)(struct __jmp_buf_tag *env, int value);
+    void (*__longjmp_chk)(struct __jmp_buf_tag *env, int value);
 };
 extern struct far_next far_next;
 

@@ -27,9 +27,10 @@ void far_epoch_add(struct far_context *c, const void *thread);
 /* Contexts of a thread that ends, or of a linked object that is unloaded. */
 void far_epoch_thread_ends(const void *thread);
 void far_epoch_forget(const void *owner);
-/* longjmp: the stack of this thread is unwound to sp; scopes that began below it are gone. */
-void far_epoch_unwound(const void *thread, uintptr_t sp);
-/* Whether this thread is in a scope of any of its contexts. */
+/* longjmp: the stack of this thread is unwound to sp, and the signal stack [left, left_end) is left (none: 0, 0): scopes that
+ * began below the one or on the other are gone. Signals blocked. */
+void far_epoch_unwound(const void *thread, uintptr_t sp, uintptr_t left, uintptr_t left_end);
+/* Whether this thread is in a scope of any of its contexts. Signals blocked. */
 bool far_epoch_is_inside(const void *thread);
 
 /* The number of the epoch that begins; what was freed with a smaller one can go once far_epoch_wait succeeds. */

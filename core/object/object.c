@@ -365,9 +365,12 @@ bool far_object_is_here(const struct far_word *w)
 
 int far_object_flush(struct far_word *w)
 {
+    bool inside;
+
     if (far_is_far((void *)far_at_load(w)))
         return 0; /* pages go by themselves */
-    if (far_epoch_is_inside(far_object_thread()))
-        return -EBUSY;
-    return far_evacuate_one(w);
+    far_signals_block();
+    inside = far_epoch_is_inside(far_object_thread());
+    far_signals_restore();
+    return inside ? -EBUSY : far_evacuate_one(w);
 }

@@ -245,7 +245,7 @@ static void fork_one(uint64_t *rng)
     pid_t pid;
 
     lock_all();
-    pid = fork();
+    pid = rig_fork();
     if (!pid) {
         for (unsigned i = 0; i < 2000; i++) {
             struct thing *t = &things[next(rng) % n_things];

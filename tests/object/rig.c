@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/options.h"
@@ -48,4 +49,19 @@ void rig_start(const struct rig_options *r)
         exit(ret == -EPERM || ret == -ENOSYS ? 77 : 1);
     }
     far_abi_ = &abi;
+}
+
+pid_t rig_fork(void)
+{
+    int ret = far_core_fork_prepare();
+    pid_t pid = ret < 0 ? -1 : fork();
+
+    if (pid) {
+        far_core_fork_parent();
+        errno = ret < 0 ? -ret : errno;
+    } else {
+        far_core_fork_child_early();
+        far_core_fork_child_late();
+    }
+    return pid;
 }

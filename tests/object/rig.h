@@ -3,6 +3,7 @@
 #define FAR_TESTS_OBJECT_RIG_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "far/object.h"
 
@@ -13,5 +14,7 @@ struct rig_options {
 
 /* Ends the program with 77 where far memory cannot be had, with 1 on other failures. */
 void rig_start(const struct rig_options *o);
+/* fork with its phases, as the shim's. */
+pid_t rig_fork(void);
 
 #endif

@@ -1,0 +1,94 @@
+/* object.c - far objects for the program: what include/far/object.h finds in far_abi_1. The runtime starts with the first
+ * object, as it does with the first far allocation; where it is refused and FAR_FALLBACK=local, objects are local. */
+#include <errno.h>
+#include <setjmp.h>
+
+#include "shim/shim.h" /* hidden visibility first */
+#include "core/object/abi.h"
+#include "core/object/epoch.h"
+#include "core/object/object.h"
+#include "shim/arena.h"
+#include "shim/object.h"
+
+static struct far_word *create(struct far_type *type, size_t bytes, size_t count)
+{
+    return far_arena_ready() ? far_core_object_abi.create(type, bytes, count) : far_local_create_(type, bytes, count);
+}
+
+static void destroy(struct far_word *w, size_t count)
+{
+    if (far_objects_started())
+        far_core_object_abi.destroy(w, count);
+    else
+        far_local_destroy_(w, count);
+}
+
+static uint64_t enter(struct far_context *c)
+{
+    return far_arena_ready() ? far_core_object_abi.enter(c) : far_local_enter_(c);
+}
+
+static int fetch(struct far_word *const *w, size_t n, int mode)
+{
+    return far_objects_started() ? far_core_object_abi.fetch(w, n, mode) : 0;
+}
+
+static void prefetch(struct far_word *const *w, size_t n)
+{
+    if (far_objects_started())
+        far_core_object_abi.prefetch(w, n);
+}
+
+static int flush(struct far_word *w)
+{
+    return far_objects_started() ? far_core_object_abi.flush(w) : 0;
+}
+
+static void *pin(struct far_word *w, int mode)
+{
+    return far_objects_started() ? far_core_object_abi.pin(w, mode) : far_deref_(w, mode);
+}
+
+static void unpin(struct far_word *w)
+{
+    if (far_objects_started())
+        far_core_object_abi.unpin(w);
+}
+
+static void weigh(struct far_word *w, int weight)
+{
+    if (far_objects_started())
+        far_core_object_abi.weigh(w, weight);
+}
+
+static int is_here(const struct far_word *w)
+{
+    return !far_objects_started() || far_core_object_abi.is_here(w);
+}
+
+static void *deref(struct far_word *w, int mode)
+{
+    return far_core_object_abi.deref(w, mode); /* a word is negative only if the runtime made it so */
+}
+
+static void forget(const void *owner)
+{
+    if (far_objects_started())
+        far_core_object_abi.forget(owner);
+}
+
+const struct far_object_abi far_shim_objects = {
+    .bytes = sizeof(struct far_object_abi),
+    .create = create,
+    .destroy = destroy,
+    .deref = deref,
+    .enter = enter,
+    .forget = forget,
+    .fetch = fetch,
+    .prefetch = prefetch,
+    .flush = flush,
+    .pin = pin,
+    .unpin = unpin,
+    .weigh = weigh,
+    .is_here = is_here,
+};
