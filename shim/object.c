@@ -4,6 +4,14 @@
 #include <setjmp.h>
 
 #include "shim/shim.h" /* hidden visibility first */
+#include "base/os.h"
+#include "shim/jemalloc.h"
+#include "shim/malloc.h"
+/* Local objects, where far memory is refused: our own allocator, since exported names may be the program's. */
+#define FAR_LOCAL_ALLOC_(bytes) fje_calloc(1, (bytes))
+#define FAR_LOCAL_FREE_(p) far_free(p)
+#define FAR_LOCAL_MEMBARRIER_(command) ((int)far_syscall3(SYS_membarrier, (command), 0, 0))
+#include "far/object.h"
 #include "core/object/abi.h"
 #include "core/object/epoch.h"
 #include "core/object/object.h"

@@ -93,7 +93,7 @@ transport/a.c:1:#include <rte_eal.h>
 server/a.c:1:#include "core/core.h"
 server/a.c:1:#include "shim/shim.h"
 core/a.c:1:#include "server/embed.h"
-core/a.c:1:#include "far/far.h"
+core/a.c:1:#include "shim/shim.h"
 shim/a.c:1:#include "server/session.h"
 include/far/far.h:1:#include "base/bits.h"
 shim/a.c:1:#include "shim.h"'

@@ -3,7 +3,7 @@
 #ifndef FAR_CORE_OBJECT_ABI_H
 #define FAR_CORE_OBJECT_ABI_H
 
-#include "far/object.h"
+#include "far/object_abi.h"
 
 extern const struct far_object_abi far_core_object_abi;
 

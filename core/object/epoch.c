@@ -12,7 +12,7 @@
 #include "base/mutation.h"
 #include "base/os.h"
 #include "core/local/budget.h"
-#include "far/object.h"
+#include "far/object_abi.h"
 
 #define SPIN_NS     (5 * FAR_NS_PER_US)
 #define NAP_NS      (50 * FAR_NS_PER_US)

@@ -294,15 +294,17 @@ void far_object_prefetch(struct far_word *const *w, size_t n)
 
 /* --- pins, weights */
 
+static __thread struct far_context own_context __attribute__((tls_model("initial-exec")));
+
 /* The library's own scope: a pin must not be taken on an object that goes at the same moment. */
 static uint64_t scope_enter(void)
 {
-    uint64_t outer = far_context_.epoch;
+    uint64_t outer = own_context.epoch;
 
     if (!outer) {
-        uint64_t now = far_atomic_load_relaxed(&far_context_.now);
+        uint64_t now = far_atomic_load_relaxed(&own_context.now);
 
-        far_atomic_store_relaxed(&far_context_.epoch, now ? now : far_object_enter(&far_context_));
+        far_atomic_store_relaxed(&own_context.epoch, now ? now : far_object_enter(&own_context));
     }
     far_compiler_barrier();
     return outer;
@@ -311,7 +313,7 @@ static uint64_t scope_enter(void)
 static void scope_leave(uint64_t outer)
 {
     far_compiler_barrier();
-    far_atomic_store_release(&far_context_.epoch, outer);
+    far_atomic_store_release(&own_context.epoch, outer);
 }
 
 static bool pin_add(struct far_word *w)

@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "far/object.h"
+#include "far/object_abi.h"
 
 /* The runtime of objects; the core must have been started. Idempotent. 0 or -errno. */
 int far_objects_start(void);

@@ -52,7 +52,7 @@
 #include "base/atomic.h"
 #include "base/os.h"
 #include "core/remote/slab.h"
-#include "far/object.h"
+#include "far/object_abi.h"
 
 enum far_word_state_ {
     FAR_WORD_EVAC,

@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #define FAR_SPAN_SMALLEST_BYTES (UINT64_C(1) << 20)
-#define FAR_SPAN_FIRST_BYTES    (UINT64_C(4) << 20)
 #define FAR_SPAN_LARGEST_BYTES  (UINT64_C(64) << 20)
 
 #endif

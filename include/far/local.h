@@ -36,12 +36,14 @@ struct far_local_state {
 
 __attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0};
 
-#define FAR_LOCAL_BATCH 256 /* blocks that are freed before it is looked whether they can go */
+/* The library itself, where far memory is refused and FAR_FALLBACK=local, has its own. */
+#ifndef FAR_LOCAL_ALLOC_
+#define FAR_LOCAL_ALLOC_(bytes) calloc(1, (bytes))
+#define FAR_LOCAL_FREE_(p) free(p)
+#define FAR_LOCAL_MEMBARRIER_(command) ((int)syscall(SYS_membarrier, (command), 0, 0))
+#endif
 
-static inline int far_local_barrier_(int command)
-{
-    return (int)syscall(SYS_membarrier, command, 0, 0);
-}
+#define FAR_LOCAL_BATCH 256 /* blocks that are freed before it is looked whether they can go */
 
 static void far_local_unlink_(struct far_context *c)
 {
@@ -68,7 +70,7 @@ __attribute__((unused)) static void far_local_start_(void)
         return;
     far_local_.limbo_end = &far_local_.limbo;
     /* 16: MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED */
-    far_local_.ready = pthread_key_create(&far_local_.key, far_local_leave_) == 0 && far_local_barrier_(16) == 0 ? 1 : 2;
+    far_local_.ready = pthread_key_create(&far_local_.key, far_local_leave_) == 0 && FAR_LOCAL_MEMBARRIER_(16) == 0 ? 1 : 2;
 }
 
 __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
@@ -104,7 +106,7 @@ __attribute__((unused)) static struct far_word *far_local_create_(struct far_typ
         errno = ENOMEM;
         return NULL;
     }
-    b = (struct far_local_block *)calloc(1, all);
+    b = (struct far_local_block *)FAR_LOCAL_ALLOC_(all);
     if (!b)
         return NULL;
     b->type = type;
@@ -121,7 +123,7 @@ __attribute__((unused)) static uint64_t far_local_oldest_(void)
 
     for (struct far_context *c = far_local_.contexts; c; c = c->next)
         __atomic_store_n(&c->now, far_local_.epoch, __ATOMIC_RELAXED);
-    far_local_barrier_(8); /* MEMBARRIER_CMD_PRIVATE_EXPEDITED: scopes that were opened are seen below */
+    (void)FAR_LOCAL_MEMBARRIER_(8); /* MEMBARRIER_CMD_PRIVATE_EXPEDITED: scopes that were opened are seen below */
     for (struct far_context *c = far_local_.contexts; c; c = c->next) {
         uint64_t epoch = __atomic_load_n(&c->epoch, __ATOMIC_ACQUIRE);
 
@@ -156,7 +158,7 @@ static inline void far_local_reap_(struct far_local_block *b)
 
         far_local_free_owned_(b);
         next = b->next;
-        free(b);
+        FAR_LOCAL_FREE_(b);
         b = next;
     }
 }

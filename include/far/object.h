@@ -58,77 +58,11 @@
 #include <string.h>
 
 #include "far/far.h"
+#include "far/object_abi.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* What a handle points to; the library's. The library never unmaps words, and gives one to another object only when no scope
- * is left in which the old one could be named. Its states are described in the library's core/object/word.h. */
-struct far_word {
-    int64_t at;      /* >= 0: the object's address. < 0: it is not to be had just like that. atomic */
-    uint8_t hot;     /* `tick` when it was dereferenced last. Benign race: a lost store makes it look a little colder */
-    uint8_t dirty;   /* written since its remote copy was. Set inside scopes, cleared when nobody can be in one with it */
-    uint8_t pins;    /* FAR_PINs; top bit: freed. atomic */
-    uint8_t slot[5]; /* its place on a memory node; the library's */
-} __attribute__((aligned(16)));
-
-/* What a thread shows to the library, one per linked object (program, shared library). */
-struct far_context {
-    uint64_t epoch; /* the thread's: epoch in which its outermost open scope began, 0 outside of scopes. The library reads it */
-    uint64_t now;   /* the library's: the current epoch; 0: ask it (first scope of a thread; local memory is short) */
-    void *frame;    /* the thread's: where on the stack the outermost scope began */
-    uint8_t tick;   /* the library's: its clock, for `hot` */
-    uint8_t known;  /* the library's */
-    const void *owner;                /* the linked object */
-    const void *thread;               /* the library's name for the thread */
-    struct far_context *next, **link; /* the library's list */
-};
-
-/* Where the handles are that a type owns. */
-struct far_field {
-    uint32_t offset, count;
-};
-
-struct far_type {
-    const char *name;
-    const struct far_field *fields;
-    uint32_t n_fields;
-    uint32_t id; /* the library's; 0: not known to it yet. atomic */
-};
-
-enum far_deref_mode { FAR_MODE_READ = 0, FAR_MODE_WRITE = 1, FAR_MODE_NT = 2 };
-enum far_weight { FAR_WEIGHT_COLD = -1, FAR_WEIGHT_NORMAL = 0, FAR_WEIGHT_HOT = 1 };
-
-#define FAR_OBJECT_MOST_BYTES (UINT64_C(1) << 30) /* per object */
-#define FAR_OBJECT_UNIT_BYTES (UINT64_C(64) << 10) /* above this an object is far by pages */
-
-/* What the library offers for objects (far_abi.object). All may be called from any thread. */
-struct far_object_abi {
-    uint32_t bytes; /* sizeof(struct far_object_abi) of the library */
-    /* A zeroed object; NULL with errno: ENOMEM, EINVAL (0 bytes, more than 1 GiB, a type with owned fields above 64 KiB).
-     * `count` > 1: so many words in a row, an object of `bytes` behind each; objects that were never written take no memory. */
-    struct far_word *(*create)(struct far_type *type, size_t bytes, size_t count);
-    /* Frees them, and what they own. count as it was created. */
-    void (*destroy)(struct far_word *w, size_t count);
-    /* The address of an object whose word is negative. In a scope. mode: enum far_deref_mode, or'ed. */
-    void *(*deref)(struct far_word *w, int mode);
-    /* Outermost scope with now == 0: makes the thread known, waits for local memory. Returns the current epoch. */
-    uint64_t (*enter)(struct far_context *c);
-    /* A linked object is unloaded: forgets its contexts. */
-    void (*forget)(const void *owner);
-    /* Brings n objects, all at once; outside or inside a scope. 0 or -errno (-EIO: one is lost). They stay only while a scope
-     * is open. */
-    int (*fetch)(struct far_word *const *w, size_t n, int mode);
-    void (*prefetch)(struct far_word *const *w, size_t n);
-    /* Puts it away now: 0, or -errno (-EBUSY: in use, pinned, this thread is in a scope). */
-    int (*flush)(struct far_word *w);
-    void *(*pin)(struct far_word *w, int mode);
-    void (*unpin)(struct far_word *w);
-    void (*weigh)(struct far_word *w, int weight);
-    /* 1: it is here. */
-    int (*is_here)(const struct far_word *w);
-};
 
 __attribute__((weak, visibility("hidden"), tls_model("initial-exec"))) __thread struct far_context far_context_;
 

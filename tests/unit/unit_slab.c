@@ -16,6 +16,7 @@ struct fake_span {
     struct far_node *node;
     uint64_t bytes;
     uint32_t granule, holders;
+    unsigned class_index;
     bool held, shared, dead;
     unsigned taken;
     uint32_t *gens; /* per granule: the last one that a write was given */
@@ -31,6 +32,7 @@ struct taken {
 static struct {
     struct fake_span spans[MAX_SPANS];
     unsigned n_spans, held;
+    unsigned growing;    /* the class that a grant is for */
     uint64_t full_above; /* grants of more than this fail */
     int broken;          /* all grants fail with this */
     bool knows_holders;
@@ -57,7 +59,7 @@ static int fake_grant(void *ctx, uint64_t bytes, uint32_t granule, uint64_t *spa
     assert_true(i < MAX_SPANS);
     struct fake_span *s = &m.spans[i];
 
-    *s = (struct fake_span){.bytes = bytes, .granule = granule, .holders = 1, .held = true};
+    *s = (struct fake_span){.bytes = bytes, .granule = granule, .class_index = m.growing, .holders = 1, .held = true};
     do
         s->node = m.nodes[i++ % NODES];
     while (m.dead[(i - 1) % NODES]);
@@ -96,6 +98,12 @@ static const struct far_slab_source source = {fake_grant, fake_give_back, fake_h
 
 /* --- steps, each checked against the model */
 
+static int grow(unsigned class_index)
+{
+    m.growing = class_index;
+    return far_slab_grow(class_index);
+}
+
 static void take(unsigned class_index, unsigned want)
 {
     far_slot slots[64];
@@ -115,12 +123,14 @@ static void take(unsigned class_index, unsigned want)
         assert_int_equal(p.granule, far_slab_class_granule(class_index));
         assert_int_equal(p.granule * p.run, far_slab_class_bytes(class_index));
         assert_int_equal(p.granule, s->granule);
-        assert_true(p.offset % p.granule == 0 && p.offset + p.granule <= s->bytes);
-        assert_false(s->used[granule]); /* nobody else's */
+        assert_int_equal(class_index, s->class_index);
+        assert_true(p.offset % (p.granule * p.run) == 0 && p.offset + p.granule * p.run <= s->bytes);
+        for (uint32_t k = 0; k < p.run; k++)
+            assert_false(s->used[granule + k]); /* nobody else's */
         assert_int_equal(p.gen, s->gens[granule]);
-        s->used[granule] = 1;
+        memset(&s->used[granule], 1, p.run);
         s->taken++;
-        m.bytes += p.granule;
+        m.bytes += p.granule * p.run;
         m.at[m.n++] = (struct taken){slots[i], class_index, (unsigned)p.span, granule};
     }
 }
@@ -130,9 +140,9 @@ static void give(unsigned i)
     struct taken *t = &m.at[i];
     struct fake_span *s = &m.spans[t->span];
 
-    s->used[t->granule] = 0;
+    memset(&s->used[t->granule], 0, far_slab_class_bytes(t->class_index) / s->granule);
     s->taken--;
-    m.bytes -= s->granule;
+    m.bytes -= far_slab_class_bytes(t->class_index);
     far_slab_give(t->slot);
     *t = m.at[--m.n];
 }
@@ -170,7 +180,7 @@ static void share(void)
 
 static void tidy(void)
 {
-    unsigned still = 0, left = far_slab_tidy(), empty[64] = {0};
+    unsigned still = 0, left = far_slab_tidy(), empty[128] = {0};
 
     for (unsigned i = 1; i <= m.n_spans; i++) {
         struct fake_span *s = &m.spans[i];
@@ -180,7 +190,7 @@ static void tidy(void)
         if (s->shared && m.knows_holders && s->holders == 1)
             s->shared = false;
         still += s->shared;
-        empty[far_slab_class(s->granule)] += !s->taken;
+        empty[s->class_index] += !s->taken;
         assert_true(s->taken || (!s->shared && !s->dead)); /* what nobody can use has gone back */
     }
     assert_int_equal(left, still);
@@ -261,12 +271,12 @@ static void slab_grow__smaller_when_the_node_is_nearly_full(void **unused)
 {
     start();
     m.full_above = FAR_SPAN_SMALLEST_BYTES;
-    assert_int_equal(far_slab_grow(far_slab_class(4096)), 0);
+    assert_int_equal(grow(far_slab_class(4096)), 0);
     assert_int_equal(far_slab_free_slots(far_slab_class(4096)), FAR_SPAN_SMALLEST_BYTES / 4096);
     m.full_above = FAR_SPAN_SMALLEST_BYTES / 2;
-    assert_int_equal(far_slab_grow(far_slab_class(4096)), -ENOSPC);
+    assert_int_equal(grow(far_slab_class(4096)), -ENOSPC);
     m.broken = -EHOSTDOWN;
-    assert_int_equal(far_slab_grow(far_slab_class(4096)), -EHOSTDOWN);
+    assert_int_equal(grow(far_slab_class(4096)), -EHOSTDOWN);
     agrees();
     finish();
 }
@@ -276,7 +286,7 @@ static void slab_grow__every_class(void **unused)
 {
     start();
     for (unsigned c = 0; c < far_slab_classes(); c++) {
-        assert_int_equal(far_slab_grow(c), 0);
+        assert_int_equal(grow(c), 0);
         assert_in_range(far_slab_free_slots(c), 1, 1u << FAR_SLOT_GRANULE_BITS);
         take(c, 64);
     }
@@ -290,8 +300,8 @@ static void slab_grow__spans_grow_with_what_is_held(void **unused)
 
     start();
     for (unsigned i = 0; i < 200; i++)
-        assert_int_equal(far_slab_grow(far_slab_class(4096)), 0);
-    assert_true(m.spans[m.n_spans - 199].bytes == FAR_SPAN_FIRST_BYTES);
+        assert_int_equal(grow(far_slab_class(4096)), 0);
+    assert_true(m.spans[m.n_spans - 199].bytes == FAR_SPAN_SMALLEST_BYTES);
     assert_true(m.spans[m.n_spans].bytes == FAR_SPAN_LARGEST_BYTES);
     assert_true(far_budget.meta_bytes > meta); /* the tables are counted */
     far_slot slot;
@@ -314,7 +324,7 @@ static void slab_share_all__slots_are_neither_written_nor_taken(void **unused)
     unsigned c = far_slab_class(4096), n;
 
     start();
-    assert_int_equal(far_slab_grow(c), 0);
+    assert_int_equal(grow(c), 0);
     take(c, 10);
     for (unsigned i = 0; i < m.n; i++)
         write_to(i);
@@ -344,7 +354,7 @@ static void slab_node_died__its_slots_are_only_given_back(void **unused)
 
     start();
     for (unsigned i = 0; i < 6; i++)
-        assert_int_equal(far_slab_grow(c), 0);
+        assert_int_equal(grow(c), 0);
     take(c, 50);
     m.dead[1] = true;
     far_slab_node_died(m.nodes[1]);
@@ -368,7 +378,7 @@ static void slab_rehome__the_same_slots_on_other_nodes(void **unused)
         others[i] = (struct far_node *)&node_memory[NODES + i];
     for (unsigned i = 0; i < 100; i++) {
         if (far_slab_free_slots(c) < 64)
-            assert_int_equal(far_slab_grow(c), 0);
+            assert_int_equal(grow(c), 0);
         take(c, 64);
     }
     far_slab_rehome(m.nodes, others, NODES);
@@ -390,7 +400,7 @@ static void step(struct far_random *r, unsigned classes)
     switch (far_random_below(r, 40)) {
     case 0: /* only when slots are short, as the runtime does: else several spans would stay unused */
         if (m.n_spans < MAX_SPANS - 10 && far_slab_free_slots(c) < 64)
-            far_slab_grow(c);
+            grow(c);
         break;
     case 1:
         if (far_random_chance(r, 1, 20))
