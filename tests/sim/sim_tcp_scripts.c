@@ -18,7 +18,7 @@
  *   none [TIME]                   nothing was sent, nor is within TIME
  *   wait TIME                     time passes
  *   freeze TIME                   time passes and the engine is not called: a stopped process
- *   send N | recv N | shutdown | close | abort | unlisten | icmp mtu N [seq N] | icmp unreachable | icmp refused |
+ *   send N | recv N (and every byte is the peer's) | shutdown | close | abort | unlisten | icmp mtu N [seq N] | icmp unreachable | icmp refused |
  *   wire full|free
  *   state NAME | error NAME|0 | unread N | counter NAME N        what must hold now
  * In ts V,E: E may be "last" (or last-N), the TSval of the engine's newest segment. */
@@ -186,6 +186,12 @@ static void parse_blocks(struct run *r, struct far_tcp_options *o, char *word)
     }
 }
 
+/* What the peer's stream holds at a relative sequence number: recv checks it. */
+static uint8_t stream_byte(uint32_t seq)
+{
+    return (uint8_t)(seq * 167 + (seq >> 8));
+}
+
 static void do_in(struct run *r, char *rest)
 {
     static uint8_t bytes[20 + 40 + 9100];
@@ -241,7 +247,8 @@ static void do_in(struct run *r, char *rest)
     bytes[13] = flags;
     far_put_be16(bytes + 14, (uint16_t)window);
     memset(bytes + 16, 0, 4);
-    memset(bytes + header, 0x42, len);
+    for (uint32_t i = 0; i < len; i++)
+        bytes[header + i] = stream_byte(seq + i);
     uint16_t sum = (uint16_t)~far_tcp_sum_fold(far_tcp_sum_pseudo(&flow) + far_tcp_sum_length(header + len) +
                                                far_tcp_sum(bytes, header + len));
     sum ^= bad_sum;
@@ -451,7 +458,11 @@ static bool call(struct run *r, const char *command, char *rest)
         expect(r, "bytes taken", far_tcp_send(r->sock, data, (size_t)n), n);
     } else if (!strcmp(command, "recv")) {
         int64_t n = number(r, next_word(&rest));
+        uint32_t seq = r->sock->rcv_nxt - r->sock->peer_ended - r->sock->receive.used - r->peer_isn;
         expect(r, "bytes received", far_tcp_recv(r->sock, data, n > 0 ? (size_t)n : 1), n);
+        for (int64_t i = 0; i < n; i++)
+            if (data[i] != stream_byte(seq + (uint32_t)i))
+                fail(r, "the byte received at %lld is wrong", (long long)(seq + i));
     } else if (!strcmp(command, "shutdown")) {
         far_tcp_shutdown(r->sock);
     } else if (!strcmp(command, "close")) {
