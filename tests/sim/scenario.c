@@ -141,8 +141,9 @@ static uint64_t stall_allowance(struct scenario *s, int h)
         if (s->wire->direction[i].bytes_per_s)
             allowed += 2 * (uint64_t)(s->wire->direction[i].buffer_bytes + 70000) * SECOND /
                        s->wire->direction[i].bytes_per_s;
-    if (me->woke_ns + 5 * SECOND > s->wire->now_ns && s->wire->direction[h].dropped != me->nap_drops)
-        allowed += 5 * SECOND; /* a lost window update waits for a window probe */
+    uint64_t probing = far_max(5 * SECOND, 2 * SECOND * (drops + back + 1)); /* every 2 s at last, unless lost too */
+    if (me->woke_ns + probing > s->wire->now_ns && s->wire->direction[h].dropped != me->nap_drops)
+        allowed += probing; /* a lost window update waits for a window probe */
     if (s->holed)
         allowed += 2 * SECOND; /* a path that swallows large packets in silence */
     return allowed;
