@@ -131,14 +131,24 @@ static struct far_tcp_ack describe(const struct far_tcp_sock *s, const struct fa
     };
 }
 
+/* Whether there is nothing to learn: most segments of an answer repeat the acknowledgement of the first. */
+static bool says_nothing(const struct far_tcp_sock *s, const struct far_tcp_segment *g, bool window_changed)
+{
+    bool carries = g->len || (g->flags & TH_FIN); /* else it may count as a duplicate (RFC 5681 section 2) */
+    return g->ack == s->snd_una && !window_changed && !g->options.blocks && !s->ecn_ok &&
+           (carries || s->snd_nxt == s->snd_una);
+}
+
 int far_tcp_ack_input(struct far_tcp_sock *s, const struct far_tcp_segment *g, uint64_t now)
 {
-    struct far_tcp_ack a = describe(s, g, now);
     if (far_unlikely(check(s, g, now)))
         return -EPROTO;
     if (seq_lt(g->ack, s->snd_una))
         return 0; /* old news; its data may still be new */
     bool window_changed = update_window(s, g, now), in_flight = s->snd_nxt != s->snd_una;
+    if (says_nothing(s, g, window_changed))
+        return 0;
+    struct far_tcp_ack a = describe(s, g, now);
     a.duplicate = g->ack == s->snd_una && !g->len && !window_changed && !(g->flags & TH_FIN) && in_flight;
     s->snd_una = g->ack;
     far_tcp_scoreboard_ack(&s->board, g->ack, &a.d);
