@@ -1,5 +1,5 @@
 /*
- * mutation.h - defects that can be switched on in test builds, to see that the tests would find them.
+ * mutation.h - defects and delays that can be switched on in test builds, to see that the tests would find them.
  *
  * In an ordinary build every far_mutation() is the constant false and nothing of it is compiled. With FAR_MUTATIONS
  * defined (a second copy of the libraries, for test programs only), far_mutation_now chooses one.
@@ -20,11 +20,16 @@ enum far_mutation_kind {
     FAR_MUTATION_NO_VICTIM,       /* an evacuated object's memory goes before a node has acknowledged it */
 };
 
+/* far_race_window(): between two steps that others may come between. In test builds, now and then, time passes there. */
+
 #ifdef FAR_MUTATIONS
 extern int far_mutation_now;
 #define far_mutation(kind) (far_mutation_now == (kind))
+/* The test program defines both. */
+void far_race_window(void);
 #else
 #define far_mutation(kind) 0
+#define far_race_window() ((void)0)
 #endif
 
 #endif

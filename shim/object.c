@@ -79,19 +79,12 @@ static void *deref(struct far_word *w, int mode)
     return far_core_object_abi.deref(w, mode); /* a word is negative only if the runtime made it so */
 }
 
-static void forget(const void *owner)
-{
-    if (far_objects_started())
-        far_core_object_abi.forget(owner);
-}
-
 const struct far_object_abi far_shim_objects = {
     .bytes = sizeof(struct far_object_abi),
     .create = create,
     .destroy = destroy,
     .deref = deref,
     .enter = enter,
-    .forget = forget,
     .fetch = fetch,
     .prefetch = prefetch,
     .flush = flush,

@@ -43,7 +43,6 @@ const struct far_object_abi far_core_object_abi = {
     .destroy = far_object_destroy,
     .deref = far_object_deref,
     .enter = enter,
-    .forget = far_epoch_forget,
     .fetch = far_object_fetch,
     .prefetch = far_object_prefetch,
     .flush = far_object_flush,

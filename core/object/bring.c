@@ -9,8 +9,10 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
+#include "base/mutation.h"
 #include "base/os.h"
 #include "core/local/budget.h"
+#include "core/local/heat.h"
 #include "core/object/epoch.h"
 #include "core/object/evacuate.h"
 #include "core/object/loss.h"
@@ -114,6 +116,7 @@ static void arrived(struct far_request *r)
         struct coming *c = &op->objects[i];
         int status = status_of(op, c);
 
+        far_race_window();
         if (status == 0) {
             far_at_publish(c->w, (uint64_t)(uintptr_t)c->p);
         } else if (c->ahead || status == -ECANCELED) { /* who needs it asks again, and is told */
@@ -222,8 +225,10 @@ static void *room_for(struct far_basket *b, struct far_word *w, uint64_t at, int
         return NULL;
     p = b->ahead ? far_heap_alloc(far_words_index(w), far_at_info(at), kind, FAR_HEAP_TRY) :
                    far_evacuate_room(far_words_index(w), far_at_info(at), kind);
-    if (p && kind == FAR_HEAP_MAIN && !b->ahead)
+    if (p && kind == FAR_HEAP_MAIN && !b->ahead) {
         far_counter_inc(FAR_C_object_refetches);
+        far_heat_refetched(FAR_SIDE_OBJECTS, far_info_bytes(far_at_info(at)));
+    }
     return p;
 }
 
@@ -234,10 +239,12 @@ enum far_brought far_bring_add(struct far_basket *b, struct far_word *w, uint64_
 
     if (!p)
         return FAR_BROUGHT_NO_ROOM;
+    far_race_window();
     if (!far_at_cas(w, &at, far_at_make(FAR_WORD_FETCHING, far_at_info(at)))) {
         far_heap_drop(p);
         return FAR_BROUGHT_CHANGED;
     }
+    far_race_window();
     w->dirty = 0;
     if (far_word_slot(w) == FAR_SLOT_NONE)
         return bring_zero(w, p, far_at_info(at));

@@ -75,27 +75,17 @@ void far_epoch_add(struct far_context *c, const void *thread)
     far_mutex_unlock(&ep.lock);
 }
 
-static void drop_matching(const void *thread, const void *owner, bool keep_thread)
+void far_epoch_thread_ends(const void *thread)
 {
     struct far_context *next;
 
     far_mutex_lock(&ep.lock);
     for (struct far_context *c = ep.contexts; c; c = next) {
         next = c->next;
-        if (keep_thread ? c->thread != thread : (thread && c->thread == thread) || (owner && c->owner == owner))
+        if (c->thread == thread)
             unlink_locked(c);
     }
     far_mutex_unlock(&ep.lock);
-}
-
-void far_epoch_thread_ends(const void *thread)
-{
-    drop_matching(thread, NULL, false);
-}
-
-void far_epoch_forget(const void *owner)
-{
-    drop_matching(NULL, owner, false);
 }
 
 /* The others' memory may be gone with their threads: the list is cut, not walked through them. */

@@ -24,9 +24,8 @@ struct far_context;
 int far_epoch_init(void);
 /* Makes a thread's context known; `thread` names it for far_epoch_thread_ends. c->now is set unless memory is short. */
 void far_epoch_add(struct far_context *c, const void *thread);
-/* Contexts of a thread that ends, or of a linked object that is unloaded. */
+/* Contexts of a thread that ends. */
 void far_epoch_thread_ends(const void *thread);
-void far_epoch_forget(const void *owner);
 /* longjmp: the stack of this thread is unwound to sp, and the signal stack [left, left_end) is left (none: 0, 0): scopes that
  * began below the one or on the other are gone. Signals blocked. */
 void far_epoch_unwound(const void *thread, uintptr_t sp, uintptr_t left, uintptr_t left_end);

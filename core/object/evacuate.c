@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mutation.h"
 #include "core/local/budget.h"
+#include "core/local/heat.h"
 #include "core/object/bring.h"
 #include "core/object/epoch.h"
 #include "core/object/heap.h"
@@ -27,7 +28,7 @@
 #define BATCH_MOST     (64u << 10) /* objects */
 #define SEGMENTS_MOST  64u
 #define BATCH_BYTES    (4u << 20)  /* of segments, and at most 1/16 of the budget */
-#define GRACE_LIMIT_NS (20 * FAR_NS_PER_MS)
+#define GRACE_LIMIT_NS (200 * FAR_NS_PER_MS) /* a hundred threads on a few processors take their time to leave their scopes */
 #define IDLE_NS        (100 * FAR_NS_PER_MS)
 #define BUSY_NS        FAR_NS_PER_MS      /* requests are under way that nobody may be waiting for */
 #define STALLED_NS     (2 * FAR_NS_PER_MS)
@@ -92,12 +93,17 @@ static int64_t low_pages(void)
 
 static bool is_needed(unsigned times)
 {
-    return free_pages() < times * low_pages();
+    return free_pages() < times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
 }
 
 static bool is_critical(void)
 {
     return free_pages() < far_max(low_pages() / 4, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
+}
+
+bool far_evacuate_is_critical(void)
+{
+    return is_critical();
 }
 
 static void bump(uint32_t *futex)
@@ -259,6 +265,7 @@ static void move(const struct flagged *f, void *to)
         return;
     }
     memcpy(to, f->p, bytes_of(f->p));
+    far_race_window();
     far_at_publish(f->w, (uint64_t)(uintptr_t)to);
     far_heap_drop(f->p);
     ev.moved += bytes_of(to);
@@ -286,6 +293,7 @@ static void send_away(const struct flagged *f, far_slot own, far_slot slot)
         far_slab_give(own);
     far_word_set_slot(f->w, slot);
     far_send_add(f->w, f->p, slot);
+    far_race_window();
     if (far_mutation(FAR_MUTATION_NO_VICTIM))
         to_remote(f);
     else
@@ -298,6 +306,7 @@ static void let_go(const struct flagged *f)
     far_slot own = far_word_slot(f->w), slot = FAR_SLOT_NONE; /* nobody changes it while we may have the word */
     bool can_send = far_send_prepare(info, own, &slot) == 0, sent = false;
 
+    far_race_window();
     if (own_copying(f)) {
         if (far_atomic_load_acquire(&f->w->pins)) {
             keep(f);
@@ -322,6 +331,7 @@ static void settle(const struct flagged *f)
 {
     void *to = place_for_hot(f);
 
+    far_race_window();
     if (to)
         move(f, to);
     else
@@ -350,7 +360,9 @@ static bool round_locked(bool evacuate)
     far_reap_take();
     if (!ev.n && !ev.n_segments && !far_reap_is_waiting())
         return false;
+    far_race_window();
     far_epoch_advance();
+    far_race_window();
     passed = far_mutation(FAR_MUTATION_NO_GRACE) || far_epoch_wait(GRACE_LIMIT_NS);
     if (passed) {
         far_reap_release();
@@ -358,6 +370,7 @@ static bool round_locked(bool evacuate)
             settle(&ev.batch[i]);
         far_send_flush();
         far_epoch_count_evicted(ev.freed);
+        far_heat_evicted(FAR_SIDE_OBJECTS, ev.freed);
     } else {
         unflag_all();
         far_counter_inc(FAR_C_object_stalls);
@@ -369,6 +382,7 @@ static bool round_locked(bool evacuate)
 static void report(void)
 {
     far_counter_set(FAR_C_objects, far_words_used());
+    far_heat_set_object_bytes(far_heap_used_bytes());
     far_counter_set(FAR_C_object_bytes, far_heap_used_bytes() + far_heap_spare_pages() * FAR_OS_PAGE_SIZE);
 }
 

@@ -22,6 +22,7 @@
 #include "core/object/word.h"
 #include "core/object/words.h"
 #include "core/page/pager.h"
+#include "core/page/service.h"
 
 #define SPIN_ROUNDS  200u
 #define COPY_NAP_NS  FAR_NS_PER_MS        /* COPYING ends with a wake-up; a round of the evacuator is bounded */
@@ -155,6 +156,7 @@ static bool take_back(struct far_word *w, uint64_t at)
         far_heap_drop(p);
         return true;
     }
+    far_race_window();
     memcpy(p, old, far_slab_class_bytes(far_slab_class(far_info_bytes(info))));
     far_word_set_slot(w, FAR_SLOT_NONE);
     w->dirty = 1;
@@ -192,6 +194,7 @@ static bool approach(struct far_word *w, uint64_t at, int mode)
 /* Takes EVAC off: whoever wins the swap has it. */
 static void rescue(struct far_word *w, uint64_t at)
 {
+    far_race_window();
     if (far_at_cas(w, &at, (uint64_t)(uintptr_t)far_at_address(at)))
         far_counter_inc(FAR_C_object_rescues);
 }
@@ -284,6 +287,8 @@ void far_object_prefetch(struct far_word *const *w, size_t n)
     for (size_t i = 0; i < n; i++) {
         uint64_t at = far_at_load(w[i]);
 
+        if (far_is_far((void *)(uintptr_t)at))
+            far_service_prefetch(far_page_of((uintptr_t)at), far_word_slot(w[i]));
         if (far_at_state(at) == FAR_WORD_REMOTE && far_bring_add(&b, w[i], at, FAR_MODE_READ) == FAR_BROUGHT_NO_ROOM)
             break;
     }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "core/core.h"
 #include "core/object/bring.h"
+#include "core/object/evacuate.h"
 #include "core/object/heap.h"
 #include "core/object/limbo.h"
 #include "core/object/object.h"
@@ -112,6 +113,10 @@ static bool reap_victim(struct far_word *w, uint64_t at)
 static bool reap_remote(struct far_word *w, uint64_t at)
 {
     if (far_info_type(far_at_info(at)) && far_word_slot(w) != FAR_SLOT_NONE) {
+        if (far_evacuate_is_critical()) { /* it is us who make room: later */
+            far_limbo_add(far_words_index(w), 1);
+            return true;
+        }
         far_object_fetch(&w, 1, FAR_MODE_NT);
         return false;
     }

@@ -9,6 +9,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/counters.h"
+#include "base/mutation.h"
 #include "base/os.h"
 #include "core/local/budget.h"
 #include "core/object/epoch.h"
@@ -87,6 +88,7 @@ static void one_written(const struct going *g, bool ok)
     uint64_t seen = far_at_make(FAR_WORD_VICTIM, (uintptr_t)g->p);
     uint32_t info = far_head_info(far_head(g->p));
 
+    far_race_window();
     if (ok) {
         if (far_at_cas(g->w, &seen, far_at_remote(info, 0x100u | far_epoch_tick())))
             far_heap_drop(g->p);

@@ -41,7 +41,9 @@ static void inherit(bool yes)
 
 static void thread_ends(void *thread)
 {
+    far_signals_block();
     far_epoch_thread_ends(thread);
+    far_signals_restore();
 }
 
 static int start(void)

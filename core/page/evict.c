@@ -6,6 +6,7 @@
 #include "base/counters.h"
 #include "base/mutation.h"
 #include "core/local/budget.h"
+#include "core/local/heat.h"
 #include "core/local/queue.h"
 #include "core/page/pager.h"
 #include "core/page/take.h"
@@ -24,7 +25,7 @@ static bool is_short(unsigned marks)
 
     if (free == UINT64_MAX || far_atomic_load_relaxed(&far_pager.no_evict))
         return false;
-    return free < marks * far_budget_low_pages() + (far_victims.capacity - occupancy());
+    return free < marks * far_budget_low_pages() / far_heat_patience(FAR_SIDE_PAGES) + (far_victims.capacity - occupancy());
 }
 
 bool far_evict_needed(void)
@@ -118,6 +119,7 @@ static unsigned take(struct far_claim *c, unsigned n)
     if (op)
         far_writeback_submit(op);
     far_counter_add(FAR_C_evict_pages, total);
+    far_heat_evicted(FAR_SIDE_PAGES, (uint64_t)total << FAR_PAGE_SHIFT);
     advance_stamp(total);
     return total;
 }

@@ -9,6 +9,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "core/local/budget.h"
+#include "core/local/heat.h"
 #include "core/page/fault.h"
 #include "core/page/loss.h"
 #include "core/page/pager.h"
@@ -87,6 +88,7 @@ static void installed(struct fetch_op *op, unsigned i)
     if (op->demand_ns[i] && refault_is_near(op->was[i])) {
         flags |= FAR_F_MAIN;
         far_counter_inc(FAR_C_refetch);
+        far_heat_refetched(FAR_SIDE_PAGES, FAR_OS_PAGE_SIZE);
     }
     if (op->demand_ns[i])
         far_counter_record(FAR_H_fault_ns, far_now_ns() - op->demand_ns[i]);

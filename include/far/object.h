@@ -81,6 +81,17 @@ static inline const struct far_object_abi *far_object_abi_(void)
 extern "C" {
 #endif
 
+/* The library reads the contexts of this linked object for as long as its threads live: so it cannot be unloaded any more. */
+#pragma weak dladdr
+#pragma weak dlopen
+__attribute__((constructor(102), used)) static void far_stay_(void)
+{
+    Dl_info info;
+
+    if (far_object_abi_() && dladdr && dladdr((void *)&far_abi_, &info) && info.dli_fname)
+        dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 /* --- scopes */
 
 struct far_scope {
@@ -89,7 +100,6 @@ struct far_scope {
 
 __attribute__((cold, noinline, unused)) static uint64_t far_scope_ask_(void)
 {
-    far_context_.owner = &far_abi_;
     return far_object_abi_() ? far_object_abi_()->enter(&far_context_) : far_local_enter_(&far_context_);
 }
 

@@ -22,7 +22,6 @@ struct far_context {
     void *frame;    /* the thread's: where on the stack the outermost scope began */
     uint8_t tick;   /* the library's: its clock, for `hot` */
     uint8_t known;  /* the library's */
-    const void *owner;                /* the linked object */
     const void *thread;               /* the library's name for the thread */
     struct far_context *next, **link; /* the library's list */
 };
@@ -57,8 +56,6 @@ struct far_object_abi {
     void *(*deref)(struct far_word *w, int mode);
     /* Outermost scope with now == 0: makes the thread known, waits for local memory. Returns the current epoch. */
     uint64_t (*enter)(struct far_context *c);
-    /* A linked object is unloaded: forgets its contexts. */
-    void (*forget)(const void *owner);
     /* Brings n objects, all at once; outside or inside a scope. 0 or -errno (-EIO: one is lost). They stay only while a scope
      * is open. */
     int (*fetch)(struct far_word *const *w, size_t n, int mode);

@@ -2,11 +2,14 @@
  * object_stress.c - far objects of all sizes at many times the budget, from several threads, every byte verified.
  *
  *   object_stress [--node URL] [--local SIZE] [--data SIZE] [--threads N] [--seconds N] [--seed N] [--most BYTES]
- *                 [--base ADDRESS] [--window SIZE] [--mask LIST] [--fork]
+ *                 [--base ADDRESS] [--window SIZE] [--mask LIST] [--fork] [--delays N] [--mutation N]
  *
  * Objects stand in one table; a lock for each (in local memory) lets one thread at a time at its content, any thread at any
  * object. What an object holds is a function of its place, its version and its size. Threads read, write, free and make
- * new, fetch many, prefetch, flush, pin, weigh; in nested scopes; some by longjmp out of them.
+ * new, fetch many, prefetch, flush, pin, weigh; in nested scopes.
+ *
+ * In the test build (object_stress_mutated) N of 1024 visits to a race window take time (--delays), and a defect of
+ * base/mutation.h can be switched on.
  * Exit status 0: every byte was right; 1: not (seed and place are printed); 77: no userfaultfd here.
  */
 #include <errno.h>
@@ -22,6 +25,7 @@
 
 #include "base/bits.h"
 #include "base/counters.h"
+#include "base/mutation.h"
 #include "base/options.h"
 #include "core/core.h"
 #include "core/local/budget.h"
@@ -29,8 +33,9 @@
 
 static struct {
     const char *node, *local, *data, *mask, *base, *window;
-    unsigned threads, seconds, most;
+    unsigned threads, seconds, most, delays;
     uint64_t seed;
+    int mutation;
     bool fork;
 } arg = {.node = "inproc:", .local = "16M", .data = "128M", .mask = "", .base = "", .window = "", .threads = 4,
          .seconds = 5, .most = 65536, .seed = 1};
@@ -59,6 +64,22 @@ static uint64_t next(uint64_t *rng)
     *rng += UINT64_C(0x9e3779b97f4a7c15);
     return far_mix64(*rng);
 }
+
+#ifdef FAR_MUTATIONS
+int far_mutation_now;
+
+void far_race_window(void)
+{
+    static __thread uint64_t rng;
+
+    if (next(&rng) % 1024 >= arg.delays)
+        return;
+    if (next(&rng) % 4)
+        sched_yield();
+    else
+        usleep((useconds_t)(next(&rng) % 200));
+}
+#endif
 
 static bool try_lock(struct thing *t)
 {
@@ -131,6 +152,7 @@ static void write_one(struct thing *t, bool verify)
 
         if (verify)
             check(t, p, "before a write");
+        far_race_window();
         t->version++;
         fill(t, p);
     }
@@ -174,6 +196,7 @@ static void read_many(uint64_t *rng)
             FAR_SCOPE {
                 at[i] = FAR_R(held[i]->object);
             }
+        far_race_window();
         for (unsigned i = 0; i < n; i++)
             check(held[i], at[i], "at the end of a scope");
     }
@@ -274,7 +297,7 @@ static void parse(int argc, char **argv)
     static const struct option longs[] = {
         {"node", 1, 0, 'n'}, {"local", 1, 0, 'l'}, {"data", 1, 0, 'd'},   {"threads", 1, 0, 't'}, {"seconds", 1, 0, 's'},
         {"seed", 1, 0, 'r'}, {"mask", 1, 0, 'm'},  {"most", 1, 0, 'o'}, {"fork", 0, 0, 'f'},    {"base", 1, 0, 'b'},
-        {"window", 1, 0, 'w'}, {0, 0, 0, 0},
+        {"window", 1, 0, 'w'}, {"delays", 1, 0, 'y'}, {"mutation", 1, 0, 'u'}, {0, 0, 0, 0},
     };
     int c;
 
@@ -291,6 +314,8 @@ static void parse(int argc, char **argv)
         case 'f': arg.fork = true; break;
         case 'b': arg.base = optarg; break;
         case 'w': arg.window = optarg; break;
+        case 'y': arg.delays = (unsigned)atoi(optarg); break;
+        case 'u': arg.mutation = atoi(optarg); break;
         default: exit(2);
         }
     }
@@ -326,6 +351,9 @@ int main(int argc, char **argv)
     pthread_t threads[256];
 
     parse(argc, argv);
+#ifdef FAR_MUTATIONS
+    far_mutation_now = arg.mutation;
+#endif
     if (far_parse_size(arg.data, &data_bytes) < 0 || arg.threads > 256)
         return 2;
     rig_start(&(struct rig_options){.node = arg.node, .local = arg.local, .mask = arg.mask, .base = arg.base,

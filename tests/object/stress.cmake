@@ -1,0 +1,45 @@
+# Far objects on the core linked directly (rig.h), over each transport; tests/stress/run.sh starts their memory node.
+function(far_object_program name)
+  add_executable(${name} ${name}.c rig.c)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${name} PRIVATE far_flags far_core far_server Threads::Threads)
+  # The same with mistakes and delays that can be switched on.
+  add_executable(${name}_mutated ${name}.c rig.c)
+  set_target_properties(${name}_mutated PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${name}_mutated PRIVATE far_flags far_core_mutated far_server Threads::Threads)
+endfunction()
+
+far_object_program(object_stress)
+far_object_program(object_epoch)
+
+set(far_object_seconds 6)
+set(far_object_data --local 16M --data 128M)
+set(far_object_environment TSAN_OPTIONS=history_size=7:die_after_fork=0)
+if(FAR_SANITIZE)
+  set(far_object_seconds 4)
+  set(far_object_data --local 8M --data 48M)
+  if(FAR_SANITIZE MATCHES thread)
+    list(APPEND far_object_data --base 0x7ea000000000 --window 16G)
+  endif()
+endif()
+
+# far_object_stress(NAME TRANSPORT ARGS...): object_stress against a memory node that is there for it alone.
+function(far_object_stress name transport)
+  add_test(NAME object_stress_${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/stress/run.sh $<TARGET_FILE:farmemd> ${transport}
+    $<TARGET_FILE:object_stress> --node @NODE@ --seconds ${far_object_seconds} ${far_object_data} ${ARGN})
+  set_tests_properties(object_stress_${name} PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77
+    ENVIRONMENT "${far_object_environment}")
+endfunction()
+
+foreach(transport inproc unix tcp)
+  far_object_stress(${transport} ${transport} --seed 1)
+endforeach()
+far_object_stress(unix_fork unix --seed 2 --fork)
+far_object_stress(small tcp --seed 3 --most 256 --threads 2)
+if(NOT FAR_SANITIZE)
+  far_object_stress(many_threads unix --seed 4 --threads 100)
+  add_test(NAME object_epoch COMMAND object_epoch)
+  add_test(NAME object_mutations COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/mutations.sh $<TARGET_FILE:object_stress_mutated>
+    $<TARGET_FILE:object_epoch_mutated>)
+  set_tests_properties(object_epoch object_mutations PROPERTIES LABELS object TIMEOUT 400 SKIP_RETURN_CODE 77)
+endif()
