@@ -357,7 +357,7 @@ static bool round_locked(bool evacuate)
     if (evacuate)
         pick_segments();
     pick_flushes();
-    far_reap_take();
+    far_reap_take(); /* before the epoch advances: see there */
     if (!ev.n && !ev.n_segments && !far_reap_is_waiting())
         return false;
     far_race_window();

@@ -244,6 +244,30 @@ void *far_object_deref(struct far_word *w, int mode)
     }
 }
 
+/* --- our own scope */
+
+static __thread struct far_context own_context __attribute__((tls_model("initial-exec")));
+
+/* The library's own scope, for what may be called outside of one: memory that a word names is not reused meanwhile. */
+static uint64_t scope_enter(void)
+{
+    uint64_t outer = own_context.epoch;
+
+    if (!outer) {
+        uint64_t now = far_atomic_load_relaxed(&own_context.now);
+
+        far_atomic_store_relaxed(&own_context.epoch, now ? now : far_object_enter(&own_context));
+    }
+    far_compiler_barrier();
+    return outer;
+}
+
+static void scope_leave(uint64_t outer)
+{
+    far_compiler_barrier();
+    far_atomic_store_release(&own_context.epoch, outer);
+}
+
 /* --- many at once */
 
 /* Claims those of n objects that are away, a request for as many as fit; waits for them. */
@@ -263,8 +287,14 @@ static void bring_many(struct far_word *const *w, size_t n, int mode)
     far_range_unlock_read();
 }
 
+int far_object_bring(struct far_word *w)
+{
+    return bring_here(w, FAR_MODE_NT);
+}
+
 int far_object_fetch(struct far_word *const *w, size_t n, int mode)
 {
+    uint64_t outer = scope_enter();
     int ret = 0;
 
     bring_many(w, n, mode);
@@ -276,12 +306,14 @@ int far_object_fetch(struct far_word *const *w, size_t n, int mode)
         else
             ret = one;
     }
+    scope_leave(outer);
     return ret;
 }
 
 void far_object_prefetch(struct far_word *const *w, size_t n)
 {
     struct far_basket b = {.ahead = true};
+    uint64_t outer = scope_enter();
 
     far_range_lock_read();
     for (size_t i = 0; i < n; i++) {
@@ -295,31 +327,10 @@ void far_object_prefetch(struct far_word *const *w, size_t n)
     far_bring_send(&b);
     far_bring_poll();
     far_range_unlock_read();
+    scope_leave(outer);
 }
 
 /* --- pins, weights */
-
-static __thread struct far_context own_context __attribute__((tls_model("initial-exec")));
-
-/* The library's own scope: a pin must not be taken on an object that goes at the same moment. */
-static uint64_t scope_enter(void)
-{
-    uint64_t outer = own_context.epoch;
-
-    if (!outer) {
-        uint64_t now = far_atomic_load_relaxed(&own_context.now);
-
-        far_atomic_store_relaxed(&own_context.epoch, now ? now : far_object_enter(&own_context));
-    }
-    far_compiler_barrier();
-    return outer;
-}
-
-static void scope_leave(uint64_t outer)
-{
-    far_compiler_barrier();
-    far_atomic_store_release(&own_context.epoch, outer);
-}
 
 static bool pin_add(struct far_word *w)
 {

@@ -28,6 +28,8 @@ void far_object_destroy(struct far_word *w, size_t count);
 void *far_object_deref(struct far_word *w, int mode);
 int far_object_fetch(struct far_word *const *w, size_t n, int mode);
 void far_object_prefetch(struct far_word *const *w, size_t n);
+/* The evacuator's fetch of one object, in no scope. 0 or -EIO. */
+int far_object_bring(struct far_word *w);
 int far_object_flush(struct far_word *w);
 void *far_object_pin(struct far_word *w, int mode, int *error);
 void far_object_unpin(struct far_word *w);

@@ -117,7 +117,7 @@ static bool reap_remote(struct far_word *w, uint64_t at)
             far_limbo_add(far_words_index(w), 1);
             return true;
         }
-        far_object_fetch(&w, 1, FAR_MODE_NT);
+        far_object_bring(w);
         return false;
     }
     give_slot(w);

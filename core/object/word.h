@@ -24,8 +24,8 @@
  *   1. A thread uses an address that it read from a word only inside the scope in which it read it (or pinned).
  *   2. Nobody but the evacuator reads or writes an object in COPYING; nobody writes one in VICTIM, whose memory is also the
  *      buffer of its write-back.
- *   3. `dirty` is set inside the scope that the writer holds, before it writes; it is cleared in COPYING only, when no scope
- *      is left in which somebody could still write. So a clean object is what its slot holds.
+ *   3. `dirty` is set inside the scope that the writer holds, before it writes; it is cleared in COPYING, when no scope is left
+ *      in which somebody could still write, and in FETCHING from a slot. So a clean object is what its slot holds.
  *   4. A slot belongs to at most one word, or to one write under way whose object was taken back (the slot fence): then the
  *      acknowledgement gives it back.
  *   5. Memory for an object is had before its word becomes FETCHING, and before COPYING for one that moves: nobody who is waited

@@ -30,6 +30,6 @@ fi
 for name in NO_RESCUE EARLY_CLEAN NO_VICTIM; do
     found $name "$stress" --local 8M --data 48M --most 4096 --threads 4 --seconds 6 --delays 24
 done
-found NO_GRACE "$stress" --local 8M --data 48M --most 4096 --threads 4 --seconds 6 --delays 250
+found NO_GRACE "$stress" --local 8M --data 48M --most 4096 --threads 8 --seconds 6 --hold-us 3000
 found NO_MEMBARRIER "$epoch" --seconds 20
 exit $missed
