@@ -1,5 +1,6 @@
 /* object.c - far objects for the program: what include/far/object.h finds in far_abi_1. The runtime starts with the first
  * object, as it does with the first far allocation; where it is refused and FAR_FALLBACK=local, objects are local. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <setjmp.h>
 
@@ -79,11 +80,20 @@ static void *deref(struct far_word *w, int mode)
     return far_core_object_abi.deref(w, mode); /* a word is negative only if the runtime made it so */
 }
 
+static void stay(const void *inside)
+{
+    Dl_info info;
+
+    if (dladdr(inside, &info) && info.dli_fname)
+        dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 const struct far_object_abi far_shim_objects = {
     .bytes = sizeof(struct far_object_abi),
     .create = create,
     .destroy = destroy,
     .deref = deref,
+    .stay = stay,
     .enter = enter,
     .fetch = fetch,
     .prefetch = prefetch,

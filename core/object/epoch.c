@@ -21,6 +21,7 @@
 static struct {
     struct far_mutex lock;
     struct far_context *contexts;
+    unsigned n;       /* how many; atomic for readers */
     uint64_t epoch;   /* atomic; the evacuator advances it */
     uint64_t evicted; /* bytes since the tick; the evacuator's */
     uint8_t tick;     /* atomic */
@@ -54,6 +55,7 @@ static void unlink_locked(struct far_context *c)
     if (c->next)
         c->next->link = c->link;
     c->known = 0;
+    far_atomic_store_relaxed(&ep.n, ep.n - 1);
     far_atomic_store_release(&c->epoch, UINT64_C(0));
     far_atomic_store_relaxed(&c->now, UINT64_C(0));
 }
@@ -69,6 +71,7 @@ void far_epoch_add(struct far_context *c, const void *thread)
             c->next->link = &c->next;
         ep.contexts = c;
         c->known = 1;
+        far_atomic_store_relaxed(&ep.n, ep.n + 1);
     }
     c->tick = ep.tick;
     far_atomic_store_relaxed(&c->now, ep.is_short ? 0 : ep.epoch);
@@ -94,6 +97,7 @@ void far_epoch_keep_only(const void *thread)
     struct far_context *c = ep.contexts, *next;
 
     ep.contexts = NULL;
+    ep.n = 0;
     for (; c; c = next) {
         next = c->next;
         if (c->thread != thread)
@@ -103,7 +107,13 @@ void far_epoch_keep_only(const void *thread)
         if (c->next)
             c->next->link = &c->next;
         ep.contexts = c;
+        ep.n++;
     }
+}
+
+unsigned far_epoch_contexts(void)
+{
+    return far_atomic_load_relaxed(&ep.n);
 }
 
 void far_epoch_unwound(const void *thread, uintptr_t sp, uintptr_t left, uintptr_t left_end)

@@ -32,6 +32,8 @@ void far_epoch_unwound(const void *thread, uintptr_t sp, uintptr_t left, uintptr
 /* Whether this thread is in a scope of any of its contexts. Signals blocked. */
 bool far_epoch_is_inside(const void *thread);
 
+unsigned far_epoch_contexts(void);
+
 /* Begins a grace period; what was unlinked before this call can go once far_epoch_wait succeeds. (Not what is unlinked between
  * its membarrier and its end: a list of freed objects is taken before the call.) Returns the number of the new epoch. */
 uint64_t far_epoch_advance(void);

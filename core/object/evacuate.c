@@ -33,7 +33,7 @@
 #define BUSY_NS        FAR_NS_PER_MS      /* requests are under way that nobody may be waiting for */
 #define STALLED_NS     (2 * FAR_NS_PER_MS)
 #define FREED_ENOUGH   256u               /* freed objects that are worth a round */
-#define NO_PROGRESS_NS (50 * FAR_NS_PER_MS) /* then a scope begins although memory is short */
+#define NO_PROGRESS_NS FAR_NS_PER_SEC /* then a scope begins although memory is short */
 #define FLUSH_TRIES    64u
 #define FLUSHES        64u
 
@@ -86,9 +86,19 @@ static int64_t free_pages(void)
     return (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages) + (int64_t)far_heap_spare_pages();
 }
 
+/* What threads in scopes may still need before they leave: the largest object for each, at most a quarter of the limit. Who is
+ * in a scope keeps all memory from being freed, so that must be there before a scope begins. */
+static int64_t reserve_pages(void)
+{
+    return (int64_t)far_min((uint64_t)far_epoch_contexts() * (FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE),
+                            far_budget.limit_bytes / FAR_OS_PAGE_SIZE / 4);
+}
+
 static int64_t low_pages(void)
 {
-    return (int64_t)far_max(2 * far_budget_low_pages(), (uint64_t)(3 * far_heap_segment_bytes() / FAR_OS_PAGE_SIZE));
+    int64_t low = (int64_t)far_max(2 * far_budget_low_pages(), (uint64_t)(3 * far_heap_segment_bytes() / FAR_OS_PAGE_SIZE));
+
+    return far_max(low, reserve_pages());
 }
 
 static bool is_needed(unsigned times)
@@ -98,7 +108,9 @@ static bool is_needed(unsigned times)
 
 static bool is_critical(void)
 {
-    return free_pages() < far_max(low_pages() / 4, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
+    int64_t least = far_max(low_pages() / 4, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
+
+    return free_pages() < far_max(least, reserve_pages() / 2);
 }
 
 bool far_evacuate_is_critical(void)

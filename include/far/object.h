@@ -81,15 +81,10 @@ static inline const struct far_object_abi *far_object_abi_(void)
 extern "C" {
 #endif
 
-/* The library reads the contexts of this linked object for as long as its threads live: so it cannot be unloaded any more. */
-#pragma weak dladdr
-#pragma weak dlopen
 __attribute__((constructor(102), used)) static void far_stay_(void)
 {
-    Dl_info info;
-
-    if (far_object_abi_() && dladdr && dladdr((void *)&far_abi_, &info) && info.dli_fname)
-        dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+    if (far_object_abi_() && far_object_abi_()->stay)
+        far_object_abi_()->stay(&far_abi_);
 }
 
 /* --- scopes */

@@ -54,6 +54,9 @@ struct far_object_abi {
     void (*destroy)(struct far_word *w, size_t count);
     /* The address of an object whose word is negative. In a scope. mode: enum far_deref_mode, or'ed. */
     void *(*deref)(struct far_word *w, int mode);
+    /* From a constructor: the linked object that `inside` lies in has contexts in the threads' memory that the library reads, so
+     * it stays loaded. May be NULL. */
+    void (*stay)(const void *inside);
     /* Outermost scope with now == 0: makes the thread known, waits for local memory. Returns the current epoch. */
     uint64_t (*enter)(struct far_context *c);
     /* Brings n objects, all at once; outside or inside a scope. 0 or -errno (-EIO: one is lost). They stay only while a scope
