@@ -21,6 +21,7 @@ from wire_proxy import Impostor, Proxy
 
 LOCAL, BLOCK = 8, 32  # MiB
 LAST_PAGE = BLOCK * 256 - 1
+HANGS_S = 60  # a program that says nothing for so long hangs; a busy machine is no reason to fail
 BOTH = pytest.mark.parametrize("kind", ["unix", "tcp"])
 KERNELS = pytest.mark.parametrize("mask", ["", "move", "move,poison"], ids=["all", "no-move", "no-move-no-poison"])
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
@@ -56,7 +57,7 @@ class Victim:
             self.proc.stdin.write(line.encode() + b"\n")
         self.proc.stdin.flush()
 
-    def answer(self, seconds=20):
+    def answer(self, seconds=HANGS_S):
         """The next line, or None if the program ended without one."""
         deadline = time.monotonic() + seconds
         while b"\n" not in self.seen:
@@ -70,13 +71,13 @@ class Victim:
         line, self.seen = self.seen.split(b"\n", 1)
         return line.decode()
 
-    def do(self, line, seconds=20):
+    def do(self, line, seconds=HANGS_S):
         self.send(line)
         answer = self.answer(seconds)
         assert answer is not None, f"the program ended ({self.wait()}): {self.stderr()}"
         return answer
 
-    def ends(self, line, seconds=20):
+    def ends(self, line, seconds=HANGS_S):
         """Sends it; the program must not live to answer."""
         self.send(line)
         assert self.answer(seconds) is None
@@ -95,7 +96,7 @@ class Victim:
         assert len(self.lines()) == 1, self.stderr()
         return self.lines()[0]
 
-    def wait(self, seconds=20):
+    def wait(self, seconds=HANGS_S):
         return self.proc.wait(timeout=seconds)
 
     def finish(self):
