@@ -1,0 +1,37 @@
+# Programs that use far objects, without the library (plain), which also checks the fallback of include/far/local.h, and
+# preloaded with little local memory, over each transport.
+#
+# far_object_program(NAME SOURCE): a test per arm. The far ones see the limit as OBJECT_LOCAL_MIB.
+set(far_object_local_mib 8)
+
+function(far_object_test name source)
+  add_executable(${name} ${source})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${name} PRIVATE far_flags far_base cmocka Threads::Threads)
+endfunction()
+
+function(far_object_arm name transport)
+  add_test(NAME ${name}.${transport} COMMAND ${PROJECT_SOURCE_DIR}/tests/stress/run.sh $<TARGET_FILE:farmemd> ${transport}
+    env LD_PRELOAD=$<TARGET_FILE:farshim> $<TARGET_FILE:${name}>)
+  set_tests_properties(${name}.${transport} PROPERTIES TIMEOUT 300 LABELS object ENVIRONMENT
+    "FAR_CONFIG=/dev/null;FAR_NODES=@NODE@;FAR_LOCAL=${far_object_local_mib}M;OBJECT_LOCAL_MIB=${far_object_local_mib}")
+endfunction()
+
+function(far_object_program name source)
+  far_object_test(${name} ${source})
+  add_test(NAME ${name}.plain COMMAND ${name})
+  # What AddressSanitizer keeps back would look like a leak.
+  set_tests_properties(${name}.plain PROPERTIES TIMEOUT 300 LABELS object ENVIRONMENT ASAN_OPTIONS=quarantine_size_mb=1)
+  if(TARGET farshim)
+    foreach(transport unix tcp)
+      far_object_arm(${name} ${transport})
+    endforeach()
+  endif()
+endfunction()
+
+far_object_program(object_array object_array.c)
+
+# Reading ahead, in virtual time.
+far_object_test(object_stream object_stream.c)
+add_test(NAME object_stream COMMAND object_stream)
+set_tests_properties(object_stream PROPERTIES TIMEOUT 60 LABELS object)
