@@ -30,8 +30,26 @@ function(far_object_program name source)
 endfunction()
 
 far_object_program(object_array object_array.c)
+far_object_program(object_list object_list.c)
 
-# Reading ahead, in virtual time.
-far_object_test(object_stream object_stream.c)
-add_test(NAME object_stream COMMAND object_stream)
-set_tests_properties(object_stream PROPERTIES TIMEOUT 60 LABELS object)
+# What containers ask the library for: a library of the test's own; and virtual time.
+foreach(part ahead stream)
+  far_object_test(object_${part} object_${part}.c)
+  add_test(NAME object_${part} COMMAND object_${part})
+  set_tests_properties(object_${part} PROPERTIES TIMEOUT 60 LABELS object)
+endforeach()
+
+# The checks of -DFAR_DEBUG; C++; and what must not compile, for both compilers where they are there.
+far_object_program(object_debug object_debug.c)
+target_compile_definitions(object_debug PRIVATE FAR_DEBUG)
+far_object_program(object_cxx object_cxx.cpp)
+target_compile_features(object_cxx PRIVATE cxx_std_17)
+target_compile_options(object_cxx PRIVATE -Wall -Wextra -Wshadow -Werror)
+foreach(compiler gcc g++ clang-14 clang++-14)
+  find_program(far_compiler_${compiler} ${compiler})
+  if(far_compiler_${compiler})
+    add_test(NAME object_refuses.${compiler} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/refuses.sh ${far_compiler_${compiler}}
+      ${PROJECT_SOURCE_DIR}/include)
+    set_tests_properties(object_refuses.${compiler} PROPERTIES TIMEOUT 600 LABELS object)
+  endif()
+endforeach()

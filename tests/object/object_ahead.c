@@ -1,0 +1,341 @@
+/* What containers ask the library for, seen by a library that only counts: its objects are away until they are asked for. */
+#include "far/array.h"
+#include "far/list.h"
+#include "tests/object/object.h"
+#include "tests/test.h"
+
+FAR_LIST_DECLARE(uint64_t);
+
+static struct counts {
+    unsigned waits, asked, calls, fetched;
+    size_t most; /* words in one call */
+} counts;
+static char *lowest, *highest; /* words that were asked for */
+static bool broken;
+
+/* An object's word, and behind it the address that it will have. */
+static struct far_word *create(struct far_type *type, size_t bytes, size_t count)
+{
+    struct far_word *w = calloc(count, sizeof(*w));
+    char *all = calloc(count, bytes);
+
+    for (size_t i = 0; i < count; i++) {
+        w[i].at = (int64_t)(all + i * bytes) | INT64_MIN;
+        w[i].hot = 255; /* not far_context_.tick */
+    }
+    return w;
+}
+
+static void destroy(struct far_word *w, size_t count)
+{
+    free((void *)(w->at & INT64_MAX));
+    free(w);
+}
+
+static void *deref(struct far_word *w, int mode)
+{
+    assert_true(w->at < 0);
+    counts.waits++;
+    w->at &= INT64_MAX;
+    w->dirty |= (mode & FAR_MODE_WRITE) != 0;
+    return (void *)w->at;
+}
+
+static uint64_t enter(struct far_context *c)
+{
+    return c->now = 1;
+}
+
+static void prefetch(struct far_word *const *w, size_t n)
+{
+    counts.calls++;
+    for (size_t i = 0; i < n; i++) {
+        assert_true(w[i]->at < 0);
+        counts.asked++;
+        lowest = !lowest || (char *)w[i] < lowest ? (char *)w[i] : lowest;
+        highest = (char *)w[i] > highest ? (char *)w[i] : highest;
+        w[i]->at &= INT64_MAX;
+    }
+}
+
+static int fetch(struct far_word *const *w, size_t n, int mode)
+{
+    if (broken)
+        return -EIO;
+    counts.calls++;
+    counts.fetched += (unsigned)n;
+    counts.most = n > counts.most ? n : counts.most;
+    for (size_t i = 0; i < n; i++)
+        w[i]->at &= INT64_MAX;
+    return 0;
+}
+
+static const struct far_object_abi objects = {.bytes = sizeof(objects), .create = create, .destroy = destroy,
+                                              .deref = deref, .enter = enter, .fetch = fetch, .prefetch = prefetch};
+static const struct far_abi abi = {.version = FAR_ABI, .bytes = sizeof(abi), .object = &objects};
+
+static int setup(void **state)
+{
+    far_abi_ = &abi;
+    memset(&counts, 0, sizeof(counts));
+    memset(&far_streams_, 0, sizeof(far_streams_));
+    lowest = highest = NULL;
+    broken = false;
+    return 0;
+}
+
+enum { CHUNKS = 1000, PER = 512 };
+
+static FAR_ARRAY(uint64_t) make(void)
+{
+    FAR_ARRAY(uint64_t) a;
+
+    assert_true(FAR_ARRAY_NEW(a, uint64_t, CHUNKS * PER));
+    return a;
+}
+
+static void at__asks_ahead(void **state)
+{
+    FAR_ARRAY(uint64_t) a = make();
+    uint64_t sum = 0;
+    FAR_SCOPED;
+
+    for (size_t i = 0; i < CHUNKS * PER; i++)
+        sum += *FAR_AT(a, i);
+    assert_int_equal(sum, 0);
+    assert_true(counts.waits <= 3);
+    assert_int_equal(counts.waits + counts.asked, CHUNKS);
+    FAR_ARRAY_FREE(a, uint64_t);
+}
+
+static void at__asks_behind(void **state)
+{
+    FAR_ARRAY(uint64_t) a = make();
+    FAR_SCOPED;
+
+    for (size_t i = CHUNKS * PER; i-- > 0;)
+        *FAR_AT_W(a, i) = i;
+    assert_true(counts.waits <= 3);
+    assert_int_equal(counts.waits + counts.asked, CHUNKS);
+    for (size_t c = 0; c < CHUNKS; c++)
+        assert_true(a.words[c].dirty);
+    FAR_ARRAY_FREE(a, uint64_t);
+}
+
+/* Down the columns of a matrix, whose rows are longer than a chunk. */
+static void at__asks_by_strides(void **state)
+{
+    FAR_ARRAY(uint64_t, 2) a;
+    FAR_SCOPED;
+
+    assert_true(FAR_ARRAY_NEW(a, uint64_t, 200, 1700));
+    for (size_t r = 0; r < 200; r++)
+        *FAR_AT_W(a, r, 5) = *FAR_AT(a, r, 5) + 1;
+    assert_true(counts.waits <= 4);
+    assert_int_equal(counts.waits + counts.asked, 200);
+    FAR_ARRAY_FREE(a, uint64_t);
+}
+
+static void run__asks_ahead(void **state)
+{
+    FAR_ARRAY(uint64_t) a = make(), b = make();
+    FAR_SCOPED;
+
+    for (size_t i = 0, n; i < CHUNKS * PER; i += n) {
+        assert_non_null(FAR_RUN_NT(a, i, &n));
+        assert_non_null(FAR_RUN_W(b, i, &n));
+    }
+    assert_true(counts.waits <= 6);
+    assert_int_equal(counts.waits + counts.asked, 2 * CHUNKS);
+    assert_int_equal(a.words[77].hot, 255);
+    assert_int_equal(b.words[77].hot, far_context_.tick);
+    assert_true(b.words[77].dirty && !a.words[77].dirty);
+    FAR_ARRAY_FREE(a, uint64_t);
+    FAR_ARRAY_FREE(b, uint64_t);
+}
+
+/* Hot chunks cost no detection: nothing is counted as touched that was touched lately. */
+static void at__is_not_noticed_when_hot(void **state)
+{
+    FAR_ARRAY(uint64_t) a = make();
+    FAR_SCOPED;
+
+    for (size_t i = 0; i < 3 * PER; i++)
+        *FAR_AT_W(a, i) = i;
+    memset(&far_streams_, 0, sizeof(far_streams_));
+    for (size_t i = 0; i < 3 * PER; i++)
+        assert_int_equal(*FAR_AT(a, i), i);
+    assert_null(far_streams_.s[0].whose);
+    FAR_ARRAY_FREE(a, uint64_t);
+}
+
+static void asks(FAR_ARRAY(uint64_t) a, size_t first, size_t count, ptrdiff_t stride, size_t from, size_t to, unsigned n)
+{
+    setup(NULL);
+    for (size_t c = 0; c < CHUNKS; c++)
+        a.words[c].at |= INT64_MIN;
+    FAR_ARRAY_PREFETCH(a, first, count, stride);
+    assert_int_equal(counts.asked, n);
+    assert_int_equal(counts.calls, (n + 63) / 64);
+    if (n) {
+        assert_ptr_equal(lowest, &a.words[from]);
+        assert_ptr_equal(highest, &a.words[to]);
+    }
+}
+
+static void prefetch__asks_for_these(void **state)
+{
+    FAR_ARRAY(uint64_t) a = make();
+    size_t n = CHUNKS * PER;
+
+    asks(a, 0, n, 1, 0, CHUNKS - 1, CHUNKS);
+    asks(a, 0, SIZE_MAX, 1, 0, CHUNKS - 1, CHUNKS);
+    asks(a, n - 1, n, -1, 0, CHUNKS - 1, CHUNKS);
+    asks(a, n - 1, 2, 1, CHUNKS - 1, CHUNKS - 1, 1);
+    asks(a, n, 1, 1, 0, 0, 0);
+    asks(a, 5, 0, 1, 0, 0, 0);
+    asks(a, 511, 2, 1, 0, 1, 2);
+    asks(a, 512, 2, -1, 0, 1, 2);
+    asks(a, 1000, 10, 0, 1, 1, 1);
+    asks(a, 10, 7, 3 * PER, 0, 18, 7);
+    asks(a, 20 * PER, 100, -5 * PER, 0, 20, 5);
+    asks(a, 0, 10, 600, 0, 10, 10);
+    asks(a, 3 * PER, 1, PTRDIFF_MIN, 3, 3, 1);
+    FAR_ARRAY_FREE(a, uint64_t);
+}
+
+static void copy__fetches_in_batches(void **state)
+{
+    static uint64_t buffer[CHUNKS * PER];
+    FAR_ARRAY(uint64_t) a = make();
+
+    assert_int_equal(FAR_ARRAY_WRITE(a, 0, CHUNKS * PER, buffer), 0);
+    assert_int_equal(counts.waits, 0);
+    assert_int_equal(counts.asked + counts.fetched, CHUNKS);
+    assert_true(counts.calls <= CHUNKS / 32 && counts.most <= 64);
+    setup(NULL);
+    a.words[5].at |= INT64_MIN;
+    a.words[7].at |= INT64_MIN;
+    assert_int_equal(FAR_ARRAY_READ(a, 5 * PER + 1, PER, buffer), 0);
+    assert_int_equal(counts.fetched, 1);
+    assert_int_equal(counts.asked, 0);
+    FAR_ARRAY_FREE(a, uint64_t);
+}
+
+static void copy__tells_of_loss(void **state)
+{
+    uint64_t buffer[4] = {1, 2, 3, 4};
+    FAR_ARRAY(uint64_t) a = make();
+
+    broken = true;
+    assert_int_equal(FAR_ARRAY_READ(a, PER - 2, 4, buffer), -1);
+    assert_int_equal(errno, EIO);
+    assert_int_equal(FAR_ARRAY_WRITE(a, PER - 2, 4, buffer), -1);
+    assert_int_equal(buffer[0], 1);
+    FAR_ARRAY_FREE(a, uint64_t);
+}
+
+/* --- lists */
+
+static void send_away(FAR_LIST(uint64_t) *l)
+{
+    for (struct far_list_node *n = l->list.head; n; n = n->next)
+        n->word->at |= INT64_MIN;
+    setup(NULL);
+}
+
+static FAR_LIST(uint64_t) *fill(void)
+{
+    static FAR_LIST(uint64_t) l;
+
+    FAR_LIST_INIT(l, uint64_t);
+    for (uint64_t i = 0; i < CHUNKS * PER; i++)
+        assert_int_equal(FAR_LIST_PUSH_BACK(l, i), 0);
+    send_away(&l);
+    return &l;
+}
+
+static void each__asks_ahead(void **state)
+{
+    FAR_LIST(uint64_t) *l = fill();
+    uint64_t i = 0;
+
+    FAR_EACH_NT(p, *l)
+        assert_int_equal(*p, i++);
+    assert_true(counts.waits <= 2);
+    assert_int_equal(counts.waits + counts.asked, CHUNKS);
+    send_away(l);
+    FAR_EACH_REVERSE(p, *l)
+        assert_int_equal(*p, --i);
+    assert_true(counts.waits <= 2);
+    assert_int_equal(counts.waits + counts.asked, CHUNKS);
+    FAR_LIST_FREE(*l);
+}
+
+static void iterators_and_pops__ask_ahead(void **state)
+{
+    FAR_LIST(uint64_t) *l = fill();
+    FAR_LIST_ITER(uint64_t) it = FAR_LIST_LAST(*l);
+    uint64_t i = CHUNKS * PER, out;
+
+    FAR_SCOPE
+        for (; !FAR_LIST_IS_END(it); FAR_LIST_PREV(it))
+            assert_int_equal(*FAR_LIST_ITEM(it), --i);
+    assert_true(counts.waits <= 2);
+    assert_int_equal(counts.waits + counts.asked, CHUNKS);
+    send_away(l);
+    for (; i < CHUNKS * PER / 2; i++)
+        assert_int_equal(FAR_LIST_POP_FRONT(*l, &out), 0);
+    for (; i < CHUNKS * PER; i++)
+        assert_int_equal(FAR_LIST_POP_BACK(*l, &out), 0);
+    assert_true(counts.fetched <= 4);
+    assert_int_equal(counts.waits, 0);
+    assert_int_equal(counts.fetched + counts.asked, CHUNKS);
+}
+
+/* Nothing is changed by what fails. */
+static void list__tells_of_loss(void **state)
+{
+    FAR_LIST(uint64_t) *l = fill(), rest;
+    FAR_LIST_ITER(uint64_t) it = FAR_LIST_BEGIN(*l);
+    uint64_t out = 7, n = 0;
+
+    FAR_LIST_INIT(rest, uint64_t);
+    FAR_LIST_NEXT(it);
+    broken = true;
+    assert_int_equal(FAR_LIST_POP_BACK(*l, &out), -1);
+    assert_int_equal(errno, EIO);
+    assert_int_equal(out, 7);
+    assert_int_equal(FAR_LIST_ERASE(it), -1);
+    assert_int_equal(FAR_LIST_INSERT(it, 5), -1);
+    assert_int_equal(FAR_LIST_SPLIT(it, rest), -1);
+    FAR_SCOPE
+        assert_null(FAR_LIST_FRONT_W(*l));
+    assert_int_equal(errno, EIO);
+    assert_int_equal(FAR_LIST_COUNT(*l), CHUNKS * PER);
+    assert_int_equal(FAR_LIST_COUNT(rest), 0);
+    broken = false;
+    FAR_EACH(p, *l)
+        assert_int_equal(*p, n++);
+    assert_int_equal(n, CHUNKS * PER);
+    FAR_LIST_FREE(*l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(at__asks_ahead, setup),
+        cmocka_unit_test_setup(at__asks_behind, setup),
+        cmocka_unit_test_setup(at__asks_by_strides, setup),
+        cmocka_unit_test_setup(run__asks_ahead, setup),
+        cmocka_unit_test_setup(at__is_not_noticed_when_hot, setup),
+        cmocka_unit_test_setup(prefetch__asks_for_these, setup),
+        cmocka_unit_test_setup(copy__fetches_in_batches, setup),
+        cmocka_unit_test_setup(copy__tells_of_loss, setup),
+        cmocka_unit_test_setup(each__asks_ahead, setup),
+        cmocka_unit_test_setup(iterators_and_pops__ask_ahead, setup),
+        cmocka_unit_test_setup(list__tells_of_loss, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
