@@ -23,7 +23,7 @@
 #define ALIGN_FROM   1024u       /* bytes from which objects are aligned to a cache line */
 #define SEGMENT_LEAST (128u << 10)
 #define SEGMENT_MOST  (1u << 20)
-#define SPARE_PARTS  64u         /* free segments kept for reuse: at most this part of the budget */
+#define SPARE_PARTS  8u           /* free segments kept for reuse: at most this part of the budget */
 
 enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_QUEUED, SEGMENT_PICKED };
 
