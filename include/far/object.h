@@ -280,10 +280,20 @@ static inline void *far_deref_(struct far_word *w, int mode)
 
     if (__builtin_expect(at < 0, 0))
         return far_deref_slow_(w, mode);
-    if (!(mode & FAR_MODE_NT) && __builtin_expect(w->hot != far_context_.tick, 0))
-        w->hot = far_context_.tick;
-    if ((mode & FAR_MODE_WRITE) && __builtin_expect(!w->dirty, 0))
+    if (mode == FAR_MODE_WRITE) { /* hot and dirty, in one comparison */
+        uint16_t use;
+
+        memcpy(&use, (const char *)w + offsetof(struct far_word, hot), sizeof(use));
+        if (__builtin_expect(use != (0x100 | far_context_.tick), 0)) {
+            w->hot = far_context_.tick;
+            w->dirty = 1;
+        }
+    } else if (mode == FAR_MODE_READ) {
+        if (__builtin_expect(w->hot != far_context_.tick, 0))
+            w->hot = far_context_.tick;
+    } else if ((mode & FAR_MODE_WRITE) && __builtin_expect(!w->dirty, 0)) {
         w->dirty = 1;
+    }
     return (void *)at;
 }
 

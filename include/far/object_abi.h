@@ -10,7 +10,8 @@
 struct far_word {
     int64_t at;      /* >= 0: the object's address. < 0: it is not to be had just like that. atomic */
     uint8_t hot;     /* `tick` when it was dereferenced last. Benign race: a lost store makes it look a little colder */
-    uint8_t dirty;   /* written since its remote copy was. Set inside scopes, cleared when nobody can be in one with it */
+    uint8_t dirty;   /* written since its remote copy was. Set inside scopes, cleared when nobody can be in one with it. 0 or 1, and
+                      * right behind `hot`: programs compare both at once */
     uint8_t pins;    /* FAR_PINs; top bit: freed. atomic */
     uint8_t slot[5]; /* its place on a memory node; the library's */
 } __attribute__((aligned(16)));
