@@ -1,0 +1,556 @@
+/* object_api.c - what include/far/object.h promises, without the library, with it, and with little local memory. */
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/time.h>
+
+#include "tests/object/api_rig.h"
+
+typedef struct tree tree;
+FAR_DECLARE(tree);
+struct tree {
+    long key;
+    FAR(tree) side[2];
+    FAR(page) body;
+};
+FAR_TYPE(tree, side, body);
+
+typedef struct chain chain;
+FAR_DECLARE(chain);
+struct chain {
+    FAR(chain) next;
+};
+FAR_TYPE(chain, next);
+
+/* --- life */
+
+static void new__is_zero(void **state)
+{
+    static const size_t sizes[] = {1, 7, 8, 100, 1000, 4096, 5000, 65536, 65537, 300000};
+    FAR(char) h;
+
+    for (int round = 0; round < 3; round++)
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+            assert_true(FAR_NEW_N(h, char, sizes[i]));
+            assert_false(FAR_IS_NULL(h));
+            FAR_SCOPE {
+                for (size_t k = 0; k < sizes[i]; k++)
+                    assert_int_equal(FAR_R(h)[k], 0);
+                memset(FAR_W(h), 0x5a, sizes[i]);
+                assert_int_equal(FAR_R(h)[sizes[i] - 1], 0x5a);
+            }
+            FAR_FREE(h);
+        }
+}
+
+static void new__refuses(void **state)
+{
+    FAR(char) h;
+    FAR(page) p;
+
+    assert_true(FAR_NEW_N(h, char, 3));
+    FAR_FREE(h);
+    errno = 0;
+    assert_false(FAR_NEW_N(h, char, 0));
+    assert_true(FAR_IS_NULL(h));
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_false(FAR_NEW_N(h, char, (1u << 30) + 1));
+    assert_true(FAR_IS_NULL(h));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_false(FAR_NEW_N(p, page, SIZE_MAX / 100)); /* the product overflows */
+    assert_true(FAR_IS_NULL(p));
+    assert_int_equal(errno, ENOMEM);
+    FAR_FREE(p); /* null is fine */
+}
+
+static FAR(page) kept;
+
+static void auto__until_block_ends(void **state)
+{
+    uint64_t before;
+
+    rig_wait_objects(0);
+    before = rig_counter(FAR_C_objects);
+    for (int i = 0; i < 100; i++) {
+        FAR_AUTO(page) a = {NULL};
+        FAR_AUTO(page) b = {NULL};
+
+        assert_true(FAR_NEW(a, page));
+        if (i == 50) {
+            assert_true(FAR_NEW(b, page));
+            FAR_SCOPE
+                rig_fill(FAR_W(b), 1, 1);
+            kept = FAR_RELEASE(b);
+            assert_true(FAR_IS_NULL(b));
+        }
+    }
+    rig_wait_objects(before + 1);
+    FAR_SCOPE
+        assert_true(rig_is(FAR_R(kept), 1, 1));
+    FAR_FREE(kept);
+    rig_wait_objects(before);
+}
+
+static FAR(tree) plant(int depth)
+{
+    FAR(tree) t;
+
+    assert_true(FAR_NEW(t, tree));
+    FAR_SCOPE {
+        FAR_W(t)->key = depth;
+        if (depth % 4 == 0) {
+            FAR(page) body;
+
+            assert_true(FAR_NEW(body, page));
+            rig_fill(FAR_W(body), (uint64_t)depth, 3);
+            FAR_W(t)->body = body;
+        }
+    }
+    for (int i = 0; i < 2 && depth; i++) {
+        FAR(tree) side = plant(depth - 1);
+
+        FAR_SCOPE
+            FAR_W(t)->side[i] = side;
+    }
+    return t;
+}
+
+static size_t count(FAR(tree) t, int depth)
+{
+    FAR(tree) side[2];
+    size_t n = 1;
+
+    FAR_SCOPE {
+        assert_int_equal(FAR_R(t)->key, depth);
+        if (depth % 4 == 0)
+            assert_true(rig_is(FAR_R(FAR_R(t)->body), (uint64_t)depth, 3));
+        memcpy(side, FAR_R(t)->side, sizeof(side));
+    }
+    for (int i = 0; i < 2 && depth; i++)
+        n += count(side[i], depth - 1);
+    return n;
+}
+
+static void free__tree(void **state)
+{
+    uint64_t before = rig_counter(FAR_C_objects);
+    FAR(tree) t = plant(12);
+
+    assert_int_equal(count(t, 12), 8191);
+    if (rig_far())
+        assert_true(rig_counter(FAR_C_objects) > before + 8191);
+    FAR_FREE(t);
+    rig_wait_objects(before);
+}
+
+/* A thread with a small stack frees it, and lets it go. */
+static void *free_chain(void *first)
+{
+    FAR(chain) c;
+
+    memcpy(&c, first, sizeof(c));
+    FAR_FREE(c);
+    for (int i = 0; i < 1000; i++) { /* without the library it is frees that give back */
+        assert_true(FAR_NEW(c, chain));
+        FAR_FREE(c);
+    }
+    return NULL;
+}
+
+static void free__chain(void **state)
+{
+    long local = rig_squeezed() ? strtol(getenv("FAR_LOCAL"), NULL, 10) : 0; /* MiB; 16 bytes of each object stay here */
+    size_t n = !local ? 1000000 : local < 10 ? 50000 : 250000;
+    uint64_t before = rig_counter(FAR_C_objects);
+    FAR(chain) first = {NULL}, c;
+    pthread_attr_t small;
+    pthread_t thread;
+
+    for (size_t i = 0; i < n; i++) {
+        assert_true(FAR_NEW(c, chain));
+        FAR_SCOPE
+            FAR_W(c)->next = first;
+        first = c;
+    }
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 65536);
+    assert_int_equal(pthread_create(&thread, &small, free_chain, &first), 0);
+    pthread_join(thread, NULL);
+    rig_wait_objects(before);
+}
+
+static void free__gives_memory_back(void **state)
+{
+    for (int i = 0; i < 20; i++)
+        rig_scan(500);
+    rig_wait_objects(0);
+    while (rig_squeezed() && rig_counter(FAR_C_object_bytes) > 4u << 20) /* without a limit it is kept for reuse */
+        rig_nap();
+}
+
+/* A thread in a scope goes on with what another one freed. */
+static void free__after_scopes(void **state)
+{
+    FAR(page) p;
+
+    assert_true(FAR_NEW(p, page));
+    FAR_SCOPE {
+        page *q = FAR_W(p);
+
+        rig_fill(q, 4, 4);
+        FAR_FREE(p);
+        for (int i = 0; i < 600; i++) {
+            FAR(page) other;
+
+            assert_true(FAR_NEW(other, page));
+            FAR_W_NT(other)->v[0] = 1;
+            FAR_FREE(other);
+        }
+        assert_true(rig_is(q, 4, 4));
+    }
+}
+
+/* --- access */
+
+static void pin__across_evictions(void **state)
+{
+    FAR(page) p, q;
+    page *at;
+
+    assert_true(FAR_NEW(p, page) && FAR_NEW(q, page));
+    FAR_SCOPE
+        rig_fill(FAR_W(q), 2, 2);
+    at = FAR_PIN(p);
+    assert_non_null(at);
+    rig_fill(at, 1, 1);
+    rig_scan(6000);
+    if (rig_squeezed())
+        assert_int_equal(FAR_IS_HERE(q), 0);
+    assert_int_equal(FAR_IS_HERE(p), 1);
+    assert_true(rig_is(at, 1, 1));
+    if (rig_far()) {
+        assert_int_equal(FAR_FLUSH(p), -1);
+        assert_int_equal(errno, EBUSY);
+    }
+    rig_fill(at, 1, 2);
+    FAR_UNPIN(p);
+    RIG_FLUSH(p);
+    FAR_SCOPE {
+        assert_true(rig_is(FAR_R(p), 1, 2)); /* what was written by way of the pin */
+        assert_true(rig_is(FAR_R(q), 2, 2));
+    }
+    FAR_FREE(p);
+    FAR_FREE(q);
+}
+
+static void flush__and_back(void **state)
+{
+    FAR(page) p;
+
+    assert_true(FAR_NEW(p, page));
+    for (uint64_t round = 0; round < 20; round++) {
+        FAR_SCOPE {
+            rig_fill(FAR_W(p), 5, round);
+            if (rig_far()) {
+                assert_int_equal(FAR_FLUSH(p), -1); /* this thread is in a scope */
+                assert_int_equal(errno, EBUSY);
+            }
+        }
+        RIG_FLUSH(p);
+        if (rig_far())
+            assert_int_equal(FAR_IS_HERE(p), 0);
+        if (round % 3 == 0)
+            assert_int_equal(FAR_FETCH(p), 0);
+        else if (round % 3 == 1)
+            FAR_PREFETCH(p);
+        while (round % 3 != 2 && !FAR_IS_HERE(p)) {
+            FAR_PREFETCH(p);
+            rig_nap();
+        }
+        FAR_HOT(p);
+        FAR_SCOPE
+            assert_true(round & 1 ? rig_is(FAR_R(p), 5, round) : rig_is(FAR_R_NT(p), 5, round));
+        FAR_COLD(p);
+    }
+    FAR_FREE(p);
+}
+
+static void large(void **state)
+{
+    static const size_t sizes[] = {1 << 20, 100 << 20};
+
+    for (int s = 0; s < 2; s++) {
+        size_t bytes = sizes[s], step = s ? 65536 + 8 : 8;
+        FAR(uint64_t) h;
+
+        assert_true(FAR_NEW_N(h, uint64_t, bytes / 8));
+        for (size_t at = 0; at < bytes; at += step)
+            FAR_SCOPE {
+                assert_true(FAR_R(h)[at / 8] == 0);
+                FAR_W(h)[at / 8] = at + 1;
+            }
+        for (size_t at = 0; at < bytes; at += step)
+            FAR_SCOPE
+                assert_true(FAR_R(h)[at / 8] == at + 1);
+        FAR_FREE(h);
+    }
+}
+
+/* --- scopes: however they are left, nothing stays behind */
+
+static FAR(page) probe;
+
+static void assert_outside(void)
+{
+    assert_int_equal(far_context_.epoch, 0);
+    RIG_FLUSH(probe); /* would be EBUSY for ever */
+    FAR_SCOPE
+        assert_true(rig_is(FAR_R(probe), 7, 7));
+}
+
+static int leave_by_return(void)
+{
+    FAR_SCOPED;
+    FAR_SCOPE {
+        return (int)FAR_R(probe)->v[0] * 0;
+    }
+    return 1;
+}
+
+/* In a function of its own: where the frame is that of setjmp's caller, nobody can tell whether the scope began after it. */
+static __attribute__((noinline)) void leave_by_longjmp(jmp_buf env)
+{
+    FAR_SCOPED;
+    FAR_SCOPE
+        longjmp(env, 1);
+}
+
+static void scopes__left(void **state)
+{
+    volatile int rounds = 0;
+    jmp_buf env;
+
+    assert_true(FAR_NEW(probe, page));
+    FAR_SCOPE
+        rig_fill(FAR_W(probe), 7, 7);
+    for (int i = 0; i < 3; i++) {
+        FAR_SCOPE {
+            if (i == 1)
+                break; /* the block, not the loop */
+            if (i == 2)
+                continue;
+            rounds++;
+        }
+        rounds += 10;
+        assert_outside();
+    }
+    assert_int_equal(rounds, 31);
+    assert_int_equal(leave_by_return(), 0);
+    assert_outside();
+    {
+        FAR_SCOPED;
+        FAR_SCOPE
+            goto out;
+    }
+out:
+    assert_outside();
+    if (rig_far()) { /* without the library a scope that longjmp leaves stays open */
+        if (setjmp(env) == 0)
+            leave_by_longjmp(env);
+        assert_outside();
+    }
+}
+
+static void nest(int depth)
+{
+    FAR_SCOPED;
+    const page *p = FAR_R(probe);
+
+    if (depth)
+        nest(depth - 1);
+    else
+        rig_scan(50);
+    FAR_SCOPE_CHECKPOINT(); /* nothing, while there is one further out */
+    if (depth < 999)
+        assert_true(rig_is(p, 7, 7));
+}
+
+static void scopes__nested(void **state)
+{
+    nest(999);
+    assert_outside();
+}
+
+static void *thread_leaves(void *how)
+{
+    FAR_SCOPED;
+    FAR_SCOPE {
+        if (!rig_is(FAR_R(probe), 7, 7))
+            abort();
+        if (strcmp(how, "exit") == 0)
+            pthread_exit(NULL);
+        for (;;)
+            pause(); /* until it is cancelled */
+    }
+    return NULL;
+}
+
+static void scopes__left_by_threads(void **state)
+{
+    for (int i = 0; i < 8; i++) {
+        pthread_t t;
+
+        assert_int_equal(pthread_create(&t, NULL, thread_leaves, i % 2 ? "exit" : "cancel"), 0);
+        if (i % 2 == 0) {
+            rig_nap();
+            pthread_cancel(t);
+        }
+        pthread_join(t, NULL);
+        assert_outside();
+    }
+}
+
+/* --- signals */
+
+static FAR(page) counted;
+static volatile sig_atomic_t signals;
+
+static void on_alarm(int signal)
+{
+    FAR_SCOPE {
+        page *p = FAR_W(counted);
+
+        if (p->v[0] != (uint64_t)signals)
+            abort();
+        p->v[0]++;
+        signals++;
+    }
+}
+
+static void signals__deref(void **state)
+{
+    struct itimerval every = {{0, 2000}, {0, 2000}}, off = {{0, 0}, {0, 0}};
+
+    assert_true(FAR_NEW(counted, page));
+    signal(SIGALRM, on_alarm);
+    setitimer(ITIMER_REAL, &every, NULL);
+    do
+        rig_scan(2000);
+    while (signals < 100);
+    setitimer(ITIMER_REAL, &off, NULL);
+    signal(SIGALRM, SIG_IGN);
+    FAR_SCOPE
+        assert_true(FAR_R(counted)->v[0] == (uint64_t)signals);
+    FAR_FREE(counted);
+}
+
+/* --- processes */
+
+#define FORKED 3000
+
+static void child(FAR(page) *p, int from_parent)
+{
+    char go;
+
+    if (read(from_parent, &go, 1) != 1)
+        _exit(2);
+    for (size_t i = 0; i < FORKED; i++)
+        FAR_SCOPE {
+            if (!rig_is(FAR_R(p[i]), i, 1))
+                _exit(3);
+            if (i % 3 == 0)
+                rig_fill(FAR_W(p[i]), i, 5);
+        }
+    for (size_t i = 0; i < FORKED; i++)
+        FAR_SCOPE
+            if (!rig_is(FAR_R(p[i]), i, i % 3 ? 1 : 5))
+                _exit(4);
+    for (size_t i = 0; i < FORKED; i++)
+        FAR_FREE(p[i]);
+    _exit(0);
+}
+
+/* A child sees the objects as they were, whatever its parent does; and the parent not what the child does. */
+static void fork__snapshot(void **state)
+{
+    FAR(page) *p = calloc(FORKED, sizeof(*p));
+    int ends[2], status;
+    pid_t pid;
+
+    for (size_t i = 0; i < FORKED; i++) {
+        assert_true(FAR_NEW(p[i], page));
+        FAR_SCOPE
+            rig_fill(FAR_W(p[i]), i, 1);
+    }
+    assert_int_equal(pipe(ends), 0);
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (!pid)
+        child(p, ends[0]);
+    for (size_t i = 0; i < FORKED; i += 2)
+        FAR_SCOPE
+            rig_fill(FAR_W(p[i]), i, 2);
+    assert_int_equal(write(ends[1], "g", 1), 1);
+    for (size_t i = 0; i < FORKED; i++)
+        FAR_SCOPE
+            assert_true(rig_is(FAR_R(p[i]), i, i % 2 ? 1 : 2));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    for (size_t i = 0; i < FORKED; i++)
+        FAR_FREE(p[i]);
+    close(ends[0]);
+    close(ends[1]);
+    free(p);
+}
+
+static void in_scope_exec(void *arg)
+{
+    FAR_SCOPED;
+    if (rig_is(FAR_R(probe), 7, 7))
+        execl("/bin/true", "true", NULL);
+}
+
+static void in_scope_exit(void *arg)
+{
+    FAR_SCOPED;
+    if (rig_is(FAR_R(probe), 7, 7))
+        exit(0);
+}
+
+static void exec__and_exit(void **state)
+{
+    char text[512];
+
+    assert_int_equal(test_child(in_scope_exec, NULL, text, sizeof(text)), 0);
+    assert_string_equal(text, "");
+    assert_int_equal(test_child(in_scope_exit, NULL, text, sizeof(text)), 0);
+    assert_string_equal(text, "");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(new__is_zero),
+        cmocka_unit_test(new__refuses),
+        cmocka_unit_test(auto__until_block_ends),
+        cmocka_unit_test(free__tree),
+        cmocka_unit_test(free__chain),
+        cmocka_unit_test(free__gives_memory_back),
+        cmocka_unit_test(free__after_scopes),
+        cmocka_unit_test(pin__across_evictions),
+        cmocka_unit_test(flush__and_back),
+        cmocka_unit_test(large),
+        cmocka_unit_test(scopes__left),
+        cmocka_unit_test(scopes__nested),
+        cmocka_unit_test(scopes__left_by_threads),
+        cmocka_unit_test(signals__deref),
+        cmocka_unit_test(fork__snapshot),
+        cmocka_unit_test(exec__and_exit),
+    };
+
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
