@@ -65,6 +65,8 @@ enum far_word_state_ {
     FAR_WORD_RESIDENT = 8, /* not a state field: `at` is an address */
 };
 
+_Static_assert(FAR_AT_FREE == (8 | FAR_WORD_FREE), "checked by -DFAR_DEBUG in programs");
+
 #define FAR_WORD_SIGN    (UINT64_C(1) << 63)
 #define FAR_WORD_WAITED  (UINT64_C(1) << 59)
 #define FAR_WORD_ADDRESS ((UINT64_C(1) << 47) - 1)

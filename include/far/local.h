@@ -171,6 +171,8 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
     (void)count;
     pthread_mutex_lock(&far_local_.lock);
     far_local_start_();
+    for (size_t i = 0; i < b->count; i++)
+        b->words[i].pins = 0x80; /* for FAR_DEBUG */
     b->epoch = far_local_.epoch;
     b->next = NULL;
     *far_local_.limbo_end = b;

@@ -27,8 +27,9 @@
  * Rules
  *   - Dereference inside a scope only. Do not sleep in one: nothing of anybody's can leave local memory meanwhile. For a
  *     pointer that must live long there is FAR_PIN.
- *   - `break` and `continue` in FAR_SCOPE { } leave its block only, as with FAR_REGION. `return`, `goto`, C++ exceptions,
- *     pthread_exit and longjmp out of a scope close it.
+ *   - `break` and `continue` in FAR_SCOPE { } leave its block only, as with FAR_REGION. `return`, `goto`, C++ exceptions and
+ *     pthread_exit out of a scope close it. longjmp closes the scopes of functions that it leaves, with the library only: not
+ *     one that the function itself that called setjmp began after it.
  *   - Write through FAR_W only. FAR_R returns a pointer to const.
  *   - FAR_FREE at any time, once. Threads that are in a scope may go on with what they hold until they leave it.
  *   - FAR_R and FAR_W may be used in signal handlers; FAR_NEW and FAR_FREE not (as malloc and free).
@@ -38,6 +39,10 @@
  *
  * Objects of up to 64 KiB move as a whole. Larger ones, up to 1 GiB, are far memory by pages (as from FAR_REGION):
  * what is touched comes.
+ *
+ * -DFAR_DEBUG in the program's build ends it with file and line at: a dereference outside of a scope, or of a null handle; use
+ * after free, and a second free, as long as the memory behind the handle names no other object. A pointer that is kept past
+ * its scope is not noticed.
  *
  * A program runs with and without libfarshim.so, and links with nothing for it; without it all objects stay local.
  * C11 with GNU extensions, C++17; gcc and clang.
@@ -54,6 +59,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,6 +213,56 @@ static inline void far_scope_move_(struct far_scope *s)
 #define FAR_SET_NULL(h)  ((void)((h).word = NULL))
 #define FAR_IS_SAME(a, b) ((a).word == (b).word && sizeof((a).type_ == (b).type_))
 
+/* --- checks: with -DFAR_DEBUG in the program's build (in all of it or a part) mistakes end the program with file and line */
+
+#define FAR_FREED_ 0x80 /* in far_word.pins */
+
+__attribute__((cold, noinline, noreturn, unused)) static void far_fail_(const char *file, int line, const char *what)
+{
+    fprintf(stderr, "%s:%d: %s\n", file, line, what);
+    abort();
+}
+
+/* A freed word is known as such until it names another object. */
+static inline int far_is_freed_(const struct far_word *w)
+{
+    return (__atomic_load_n(&w->pins, __ATOMIC_RELAXED) & FAR_FREED_) ||
+           (uint64_t)__atomic_load_n(&w->at, __ATOMIC_RELAXED) >> 60 == FAR_AT_FREE;
+}
+
+static inline struct far_word *far_check_live_(struct far_word *w, const char *file, int line)
+{
+    if (!w)
+        far_fail_(file, line, "a null handle was used");
+    if (far_is_freed_(w))
+        far_fail_(file, line, "a far object was used after it had been freed");
+    return w;
+}
+
+static inline struct far_word *far_check_(struct far_word *w, const char *file, int line)
+{
+    if (!far_context_.epoch)
+        far_fail_(file, line, "a far object was dereferenced outside of a scope");
+    return far_check_live_(w, file, line);
+}
+
+static inline struct far_word *far_check_free_(struct far_word *w, const char *file, int line)
+{
+    if (w && far_is_freed_(w))
+        far_fail_(file, line, "a far object was freed twice");
+    return w;
+}
+
+#ifdef FAR_DEBUG
+#define FAR_CHECK_(w)      far_check_((w), __FILE__, __LINE__)
+#define FAR_CHECK_LIVE_(w) far_check_live_((w), __FILE__, __LINE__)
+#define FAR_CHECK_FREE_(w) far_check_free_((w), __FILE__, __LINE__)
+#else
+#define FAR_CHECK_(w)      (w)
+#define FAR_CHECK_LIVE_(w) (w)
+#define FAR_CHECK_FREE_(w) (w)
+#endif
+
 /* --- life */
 
 static inline struct far_word *far_create_(struct far_type *type, size_t bytes, size_t count)
@@ -249,9 +305,9 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
 
 /* Frees the object, and what its type owns, when no scope is left that may hold it. Null is fine. The handle stays as it is
  * and must not be used any more. */
-#define FAR_FREE(h) far_destroy_((h).word, 1)
+#define FAR_FREE(h) far_destroy_(FAR_CHECK_FREE_((h).word), 1)
 
-/* FAR_AUTO(T) name: a null handle; what it names at the end of the block is freed, unless FAR_RELEASE(name) took it. */
+/* FAR_AUTO(T) name = {NULL}: what it names at the end of the block is freed, unless FAR_RELEASE(name) took it. */
 #define FAR_AUTO(T) __attribute__((cleanup(far_auto_))) far_handle_##T
 static inline void far_auto_(void *handle)
 {
@@ -300,10 +356,10 @@ static inline void *far_deref_(struct far_word *w, int mode)
 /* Pointers to the object, valid until the scope ends; to const for FAR_R. _NT: this use says nothing about the next one,
  * and does not keep the object near. Loss of the object with its node: the program ends with SIGBUS and a message that names
  * both; FAR_FETCH first where that must not be. */
-#define FAR_R(h)    ((const FAR_TYPE_OF_(h) *)far_deref_((h).word, FAR_MODE_READ))
-#define FAR_W(h)    ((FAR_TYPE_OF_(h) *)far_deref_((h).word, FAR_MODE_WRITE))
-#define FAR_R_NT(h) ((const FAR_TYPE_OF_(h) *)far_deref_((h).word, FAR_MODE_READ | FAR_MODE_NT))
-#define FAR_W_NT(h) ((FAR_TYPE_OF_(h) *)far_deref_((h).word, FAR_MODE_WRITE | FAR_MODE_NT))
+#define FAR_R(h)    ((const FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_READ))
+#define FAR_W(h)    ((FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_WRITE))
+#define FAR_R_NT(h) ((const FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_READ | FAR_MODE_NT))
+#define FAR_W_NT(h) ((FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_WRITE | FAR_MODE_NT))
 
 static inline int far_fetch_(struct far_word *const *w, size_t n, int mode)
 {
@@ -368,10 +424,10 @@ static inline int far_is_here_(const struct far_word *w)
 /* Starts to bring it, does not wait. */
 #define FAR_PREFETCH(h) far_prefetch_(&(h).word, 1)
 /* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope). */
-#define FAR_FLUSH(h)    far_flush_((h).word)
+#define FAR_FLUSH(h)    far_flush_(FAR_CHECK_LIVE_((h).word))
 /* A pointer that is valid until FAR_UNPIN, in scopes and outside. NULL with errno: EIO lost, EAGAIN more than 127 pins. */
-#define FAR_PIN(h)      ((FAR_TYPE_OF_(h) *)far_pin_((h).word, FAR_MODE_WRITE))
-#define FAR_UNPIN(h)    far_unpin_((h).word)
+#define FAR_PIN(h)      ((FAR_TYPE_OF_(h) *)far_pin_(FAR_CHECK_LIVE_((h).word), FAR_MODE_WRITE))
+#define FAR_UNPIN(h)    far_unpin_(FAR_CHECK_LIVE_((h).word))
 /* Hints: keep it longer than its use tells; let it go first. */
 #define FAR_HOT(h)      far_weigh_((h).word, FAR_WEIGHT_HOT)
 #define FAR_COLD(h)     far_weigh_((h).word, FAR_WEIGHT_COLD)

@@ -42,6 +42,7 @@ struct far_type {
 enum far_deref_mode { FAR_MODE_READ = 0, FAR_MODE_WRITE = 1, FAR_MODE_NT = 2 };
 enum far_weight { FAR_WEIGHT_COLD = -1, FAR_WEIGHT_NORMAL = 0, FAR_WEIGHT_HOT = 1 };
 
+#define FAR_AT_FREE 14 /* the upper four bits of far_word.at: there is no object */
 #define FAR_OBJECT_MOST_BYTES (UINT64_C(1) << 30) /* per object */
 #define FAR_OBJECT_UNIT_BYTES (UINT64_C(64) << 10) /* above this an object is far by pages */
 

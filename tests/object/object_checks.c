@@ -1,0 +1,127 @@
+/* object_checks.c - the checks of -DFAR_DEBUG: each mistake ends the program with its file and line, and what is right does not. */
+#include <signal.h>
+
+#include "tests/object/api_rig.h"
+
+static FAR(page) live;
+
+static void is_right(void *arg)
+{
+    FAR(page) p;
+
+    if (!FAR_NEW(p, page))
+        abort();
+    FAR_SCOPE {
+        FAR_W(p)->v[0] = 1;
+        FAR_FREE(p); /* what is held may be used until the scope ends */
+        FAR_W(live)->v[0] += FAR_R(live)->v[1];
+    }
+    FAR_SET_NULL(p);
+    FAR_FREE(p);
+    if (FAR_PIN(live))
+        FAR_UNPIN(live);
+}
+
+static void outside(void *arg)
+{
+    uint64_t sum = 0;
+
+    FAR_SCOPE
+        sum = FAR_R(live)->v[0];
+    sum += FAR_R(live)->v[0]; /* @outside */
+    _exit((int)sum & 1);
+}
+
+static void null_handle(void *arg)
+{
+    FAR(page) p = {NULL};
+
+    FAR_SCOPE
+        FAR_W(p)->v[0] = 1; /* @null_handle */
+}
+
+static void use_after_free(void *arg)
+{
+    FAR(page) copy = live;
+
+    FAR_SCOPE
+        FAR_W(live)->v[0] = 1;
+    FAR_FREE(live);
+    FAR_SCOPE
+        FAR_W(copy)->v[0] = 2; /* @use_after_free */
+}
+
+/* After its grace period the library knows that there is no object. */
+static void use_long_after_free(void *arg)
+{
+    FAR(page) copy = live;
+
+    FAR_FREE(live);
+    for (int i = 0; rig_far() && i < 200; i++)
+        rig_nap();
+    FAR_SCOPE
+        FAR_W(copy)->v[0] = 2; /* @use_long_after_free */
+}
+
+static void double_free(void *arg)
+{
+    FAR(page) copy = live;
+
+    FAR_FREE(live);
+    FAR_FREE(copy); /* @double_free */
+}
+
+static void pin_after_free(void *arg)
+{
+    FAR_FREE(live);
+    FAR_PIN(live); /* @pin_after_free */
+}
+
+/* The line that bears the mark. */
+static int line_of(const char *mark)
+{
+    FILE *f = fopen(__FILE__, "r");
+    char text[256];
+    int n = 0;
+
+    assert_non_null(f);
+    while (fgets(text, sizeof(text), f) && ++n)
+        if (strstr(text, mark))
+            break;
+    fclose(f);
+    return n;
+}
+
+static void check(void (*body)(void *), const char *what, const char *mark)
+{
+    char text[1024], expected[200];
+    int status = test_child(body, NULL, text, sizeof(text));
+
+    snprintf(expected, sizeof(expected), "object_checks.c:%d: %s\n", line_of(mark), what);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT || !strstr(text, expected))
+        fail_msg("status 0x%x, \"%s\" for \"%s\"", status, text, expected);
+}
+
+static void debug__names_the_line(void **state)
+{
+    char text[1024];
+
+    assert_true(FAR_NEW(live, page));
+    assert_int_equal(test_child(is_right, NULL, text, sizeof(text)), 0);
+    assert_string_equal(text, "");
+    check(outside, "a far object was dereferenced outside of a scope", "@outside *");
+    check(null_handle, "a null handle was used", "@null_handle *");
+    check(use_after_free, "a far object was used after it had been freed", "@use_after_free *");
+    check(use_long_after_free, "a far object was used after it had been freed", "@use_long_after_free *");
+    check(double_free, "a far object was freed twice", "@double_free *");
+    check(pin_after_free, "a far object was used after it had been freed", "@pin_after_free *");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(debug__names_the_line),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
