@@ -245,7 +245,7 @@ enum far_brought far_bring_add(struct far_basket *b, struct far_word *w, uint64_
         return FAR_BROUGHT_CHANGED;
     }
     far_race_window();
-    w->dirty = 0;
+    far_word_set_dirty(w, 0);
     if (far_word_slot(w) == FAR_SLOT_NONE)
         return bring_zero(w, p, far_at_info(at));
     place = far_slab_place(far_word_slot(w));

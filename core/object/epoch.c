@@ -73,7 +73,7 @@ void far_epoch_add(struct far_context *c, const void *thread)
         c->known = 1;
         far_atomic_store_relaxed(&ep.n, ep.n + 1);
     }
-    c->tick = ep.tick;
+    far_atomic_store_relaxed(&c->tick, ep.tick);
     far_atomic_store_relaxed(&c->now, ep.is_short ? 0 : ep.epoch);
     far_mutex_unlock(&ep.lock);
 }

@@ -175,9 +175,9 @@ static void flag(struct far_word *w, void *p, uint8_t tick, bool flush)
     if (at != (uint64_t)(uintptr_t)p || far_atomic_load_relaxed(&w->pins) || ev.n == BATCH_MOST)
         return;
     if (far_at_cas(w, &at, far_at_make(FAR_WORD_EVAC, (uintptr_t)p))) {
-        ev.batch[ev.n++] = (struct flagged){w, p, tick, flush, w->dirty};
+        ev.batch[ev.n++] = (struct flagged){w, p, tick, flush, far_atomic_load_relaxed(&w->dirty)};
         if (far_mutation(FAR_MUTATION_EARLY_CLEAN))
-            w->dirty = 0;
+            far_word_set_dirty(w, 0);
     }
 }
 
@@ -300,7 +300,7 @@ static bool is_clean(const struct flagged *f, far_slot slot)
 
 static void send_away(const struct flagged *f, far_slot own, far_slot slot)
 {
-    f->w->dirty = 0;
+    far_word_set_dirty(f->w, 0);
     if (own != FAR_SLOT_NONE && own != slot)
         far_slab_give(own);
     far_word_set_slot(f->w, slot);

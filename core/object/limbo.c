@@ -11,10 +11,12 @@
 #include "core/local/budget.h"
 
 #define FIRST_ENTRIES 512u /* a page */
+#define KEEP_ENTRIES  8192u /* a list that was longer gives its memory back when it is cleared */
 
 static struct {
     struct far_mutex lock;
     struct far_limbo fresh;
+    size_t waiting; /* atomic: fresh.n for those without the lock */
 } limbo;
 
 static size_t bytes_of(size_t entries)
@@ -42,16 +44,16 @@ void far_limbo_push(struct far_limbo *l, uint32_t first, uint32_t count)
 {
     if (l->n == l->most)
         grow(l);
-    far_atomic_store_relaxed(&l->n, l->n + 1);
-    l->entries[l->n - 1] = (struct far_limbo_entry){first, count};
+    l->entries[l->n++] = (struct far_limbo_entry){first, count};
 }
 
 void far_limbo_clear(struct far_limbo *l)
 {
-    if (l->most) {
-        far_os_unmap(l->entries, bytes_of(l->most));
-        far_budget_add_meta(-(int64_t)bytes_of(l->most));
-    }
+    l->n = 0;
+    if (l->most <= KEEP_ENTRIES)
+        return;
+    far_os_unmap(l->entries, bytes_of(l->most));
+    far_budget_add_meta(-(int64_t)bytes_of(l->most));
     *l = (struct far_limbo){0};
 }
 
@@ -59,20 +61,24 @@ void far_limbo_add(uint32_t first, uint32_t count)
 {
     far_mutex_lock(&limbo.lock);
     far_limbo_push(&limbo.fresh, first, count);
+    far_atomic_store_relaxed(&limbo.waiting, limbo.fresh.n);
     far_mutex_unlock(&limbo.lock);
 }
 
 void far_limbo_take(struct far_limbo *into)
 {
     far_mutex_lock(&limbo.lock);
+    struct far_limbo empty = *into;
+
     *into = limbo.fresh;
-    limbo.fresh = (struct far_limbo){0};
+    limbo.fresh = empty;
+    far_atomic_store_relaxed(&limbo.waiting, (size_t)0);
     far_mutex_unlock(&limbo.lock);
 }
 
 size_t far_limbo_fresh(void)
 {
-    return far_atomic_load_relaxed(&limbo.fresh.n);
+    return far_atomic_load_relaxed(&limbo.waiting);
 }
 
 void far_limbo_lock(void)

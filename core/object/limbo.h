@@ -24,7 +24,7 @@ struct far_limbo {
 
 /* Ends the process with a message when there is no memory for it. */
 void far_limbo_push(struct far_limbo *l, uint32_t first, uint32_t count);
-void far_limbo_clear(struct far_limbo *l); /* gives its memory back */
+void far_limbo_clear(struct far_limbo *l);
 
 /* The fresh list: add; take what is there (`into` must be empty); whether there is something. */
 void far_limbo_add(uint32_t first, uint32_t count);

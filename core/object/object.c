@@ -96,9 +96,9 @@ static void touch(struct far_word *w, int mode)
 {
     uint8_t tick = far_epoch_tick();
 
-    w->hot = mode & FAR_MODE_NT ? (uint8_t)(tick - COLD_TICKS) : tick;
+    far_word_set_hot(w, mode & FAR_MODE_NT ? (uint8_t)(tick - COLD_TICKS) : tick);
     if (mode & FAR_MODE_WRITE)
-        w->dirty = 1;
+        far_word_set_dirty(w, 1);
 }
 
 /* The evacuator has it for a moment. */
@@ -159,7 +159,7 @@ static bool take_back(struct far_word *w, uint64_t at)
     far_race_window();
     memcpy(p, old, far_slab_class_bytes(far_slab_class(far_info_bytes(info))));
     far_word_set_slot(w, FAR_SLOT_NONE);
-    w->dirty = 1;
+    far_word_set_dirty(w, 1);
     far_at_publish(w, (uint64_t)(uintptr_t)p);
     far_heap_drop(old);
     far_counter_inc(FAR_C_object_takebacks);
@@ -302,7 +302,7 @@ int far_object_fetch(struct far_word *const *w, size_t n, int mode)
         int one = bring_here(w[i], mode);
 
         if (one == 0)
-            w[i]->hot = mode & FAR_MODE_NT ? (uint8_t)(far_epoch_tick() - COLD_TICKS) : far_epoch_tick();
+            far_word_set_hot(w[i], mode & FAR_MODE_NT ? (uint8_t)(far_epoch_tick() - COLD_TICKS) : far_epoch_tick());
         else
             ret = one;
     }
@@ -371,7 +371,7 @@ void far_object_weigh(struct far_word *w, int weight)
 {
     uint8_t tick = far_epoch_tick();
 
-    w->hot = weight > 0 ? (uint8_t)(tick + HOT_TICKS) : weight < 0 ? (uint8_t)(tick - COLD_TICKS) : tick;
+    far_word_set_hot(w, weight > 0 ? (uint8_t)(tick + HOT_TICKS) : weight < 0 ? (uint8_t)(tick - COLD_TICKS) : tick);
 }
 
 bool far_object_is_here(const struct far_word *w)

@@ -152,6 +152,17 @@ static inline void far_at_sleep(struct far_word *w, uint64_t at, uint64_t timeou
     far_os_futex_wait((const uint32_t *)&w->at + 1, (uint32_t)((at | FAR_WORD_WAITED) >> 32), timeout_ns);
 }
 
+/* Bytes beside the word that threads of the program write as they go. */
+static inline void far_word_set_hot(struct far_word *w, uint8_t hot)
+{
+    far_atomic_store_relaxed(&w->hot, hot);
+}
+
+static inline void far_word_set_dirty(struct far_word *w, uint8_t dirty)
+{
+    far_atomic_store_relaxed(&w->dirty, dirty);
+}
+
 /* The slot: written by who owns the word (COPYING, FETCHING), read by the same. */
 static inline far_slot far_word_slot(const struct far_word *w)
 {

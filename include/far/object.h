@@ -330,25 +330,35 @@ __attribute__((cold, noinline, unused)) static void *far_deref_slow_(struct far_
     return far_object_abi_()->deref(w, mode); /* without the library no word is ever negative */
 }
 
+/* What is behind an address is ordered by the address itself; ThreadSanitizer wants that said. */
+#if defined(__SANITIZE_THREAD__)
+#define FAR_ORDER_ADDRESS_ __ATOMIC_ACQUIRE
+#else
+#define FAR_ORDER_ADDRESS_ __ATOMIC_RELAXED
+#endif
+
+typedef uint16_t far_two_bytes_ __attribute__((may_alias));
+
 static inline void *far_deref_(struct far_word *w, int mode)
 {
-    int64_t at = __atomic_load_n(&w->at, __ATOMIC_RELAXED); /* what is behind it is ordered by the address itself */
+    int64_t at = __atomic_load_n(&w->at, FAR_ORDER_ADDRESS_);
 
     if (__builtin_expect(at < 0, 0))
         return far_deref_slow_(w, mode);
     if (mode == FAR_MODE_WRITE) { /* hot and dirty, in one comparison */
-        uint16_t use;
+        uint8_t tick = __atomic_load_n(&far_context_.tick, __ATOMIC_RELAXED);
 
-        memcpy(&use, (const char *)w + offsetof(struct far_word, hot), sizeof(use));
-        if (__builtin_expect(use != (0x100 | far_context_.tick), 0)) {
-            w->hot = far_context_.tick;
-            w->dirty = 1;
+        if (__builtin_expect(__atomic_load_n((const far_two_bytes_ *)&w->hot, __ATOMIC_RELAXED) != (0x100 | tick), 0)) {
+            __atomic_store_n(&w->hot, tick, __ATOMIC_RELAXED);
+            __atomic_store_n(&w->dirty, (uint8_t)1, __ATOMIC_RELAXED);
         }
     } else if (mode == FAR_MODE_READ) {
-        if (__builtin_expect(w->hot != far_context_.tick, 0))
-            w->hot = far_context_.tick;
-    } else if ((mode & FAR_MODE_WRITE) && __builtin_expect(!w->dirty, 0)) {
-        w->dirty = 1;
+        uint8_t tick = __atomic_load_n(&far_context_.tick, __ATOMIC_RELAXED);
+
+        if (__builtin_expect(__atomic_load_n(&w->hot, __ATOMIC_RELAXED) != tick, 0))
+            __atomic_store_n(&w->hot, tick, __ATOMIC_RELAXED);
+    } else if ((mode & FAR_MODE_WRITE) && __builtin_expect(!__atomic_load_n(&w->dirty, __ATOMIC_RELAXED), 0)) {
+        __atomic_store_n(&w->dirty, (uint8_t)1, __ATOMIC_RELAXED);
     }
     return (void *)at;
 }

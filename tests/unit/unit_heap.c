@@ -1,0 +1,151 @@
+/* heap.c: segments of objects. Words are played by the test: an object lives as long as its word names it. */
+#include "tests/test.h"
+
+#include "core/local/budget.h"
+#include "core/object/heap.h"
+#include "core/object/word.h"
+#include "core/object/words.h"
+
+#define OBJECTS 4000u
+
+static struct {
+    struct far_word *w;
+    uint32_t info;
+} things[OBJECTS];
+
+static void start(uint64_t limit)
+{
+    static bool started;
+
+    if (!started) {
+        far_budget_init(limit, limit / 4);
+        assert_int_equal(far_words_init(), 0);
+        assert_int_equal(far_heap_init(UINT64_C(1) << 30), 0);
+        started = true;
+    }
+}
+
+static bool make(unsigned i, uint32_t bytes, enum far_heap_kind kind)
+{
+    uint32_t info = far_info_make(bytes, i % 7);
+    void *p;
+
+    if (!things[i].w)
+        things[i].w = far_words_take(1);
+    p = far_heap_alloc(far_words_index(things[i].w), info, kind, FAR_HEAP_TRY);
+    if (!p)
+        return false;
+    assert_true(far_heap_holds(p) && (uintptr_t)p % (bytes >= 1024 ? 64 : 8) == 0);
+    assert_int_equal(far_head_word(far_head(p)), far_words_index(things[i].w));
+    assert_int_equal(far_head_info(far_head(p)), info);
+    memset(p, (int)i, bytes);
+    things[i].w->at = (int64_t)p;
+    things[i].info = info;
+    return true;
+}
+
+static void unmake(unsigned i)
+{
+    void *p = (void *)things[i].w->at;
+
+    for (uint32_t k = 0; k < far_info_bytes(things[i].info); k++)
+        assert_int_equal(((uint8_t *)p)[k], (uint8_t)i);
+    things[i].w->at = (int64_t)far_at_remote(things[i].info, 0);
+    far_heap_drop(p);
+}
+
+static bool lives(unsigned i)
+{
+    return things[i].w && things[i].w->at >= 0;
+}
+
+static void alloc__a_model(void **unused)
+{
+    struct far_random r;
+
+    start(16 << 20);
+    far_random_seed(&r, test_seed("heap"));
+    for (unsigned step = 0; step < 60000; step++) {
+        unsigned i = (unsigned)far_random_below(&r, OBJECTS);
+
+        if (lives(i))
+            unmake(i);
+        else
+            make(i, 1 + (uint32_t)far_random_below(&r, UINT64_C(2) << far_random_below(&r, 16)), far_random_below(&r, 8) ? FAR_HEAP_YOUNG : FAR_HEAP_MAIN);
+    }
+    assert_true(far_heap_is_valid());
+    assert_true(far_budget_used_bytes() <= far_budget.limit_bytes);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        if (lives(i))
+            unmake(i);
+    far_heap_close_open();
+    assert_true(far_heap_is_valid());
+    far_heap_trim();
+    assert_int_equal(far_heap_used_bytes(), 0); /* all of it came back */
+    assert_int_equal(far_budget.resident_pages, 0);
+}
+
+static void count(void *p, uint64_t head, void *n)
+{
+    (void)p;
+    (void)head;
+    ++*(unsigned *)n;
+}
+
+/* STREAM first; then YOUNG, oldest first; what is still referred to goes to MAIN. */
+static void pick__coldest_first(void **unused)
+{
+    enum far_heap_kind kind;
+    unsigned n = 0, streamed = 0;
+    int64_t s;
+
+    start(16 << 20);
+    for (unsigned i = 0; i < 200; i++)
+        assert_true(make(i, 4096, i < 100 ? FAR_HEAP_YOUNG : FAR_HEAP_STREAM));
+    far_heap_close_open();
+    while ((s = far_heap_pick(&kind)) >= 0 && kind == FAR_HEAP_STREAM) {
+        far_heap_walk(s, count, &n);
+        streamed++;
+        for (unsigned i = 100; i < 200; i++)
+            if (lives(i) && ((uintptr_t)things[i].w->at - far_heap_base) / far_heap_segment_bytes() == (uint64_t)s)
+                unmake(i);
+        far_heap_unpick(s);
+    }
+    assert_true(streamed > 0);
+    assert_int_equal(n, 100);
+    assert_int_equal(kind, FAR_HEAP_YOUNG);
+    n = 0;
+    far_heap_walk(s, count, &n);
+    assert_true(n > 0 && ((uintptr_t)things[0].w->at - far_heap_base) / far_heap_segment_bytes() == (uint64_t)s);
+    far_heap_unpick(s);
+    for (unsigned i = 0; i < 100; i++)
+        unmake(i);
+    far_heap_trim();
+    assert_int_equal(far_heap_used_bytes(), 0);
+}
+
+static void alloc__within_the_budget(void **unused)
+{
+    unsigned n = 0;
+
+    start(16 << 20);
+    while (n < OBJECTS && make(n, 65536, FAR_HEAP_YOUNG))
+        n++;
+    assert_true(n > 64 && n < OBJECTS);
+    assert_true(far_budget_used_bytes() <= far_budget.limit_bytes);
+    assert_non_null(far_heap_alloc(far_words_index(things[n].w ? things[n].w : things[0].w), far_info_make(65536, 0), FAR_HEAP_YOUNG,
+                                   FAR_HEAP_FORCE)); /* the overshoot */
+    while (n)
+        unmake(--n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(alloc__a_model),
+        cmocka_unit_test(pick__coldest_first),
+        cmocka_unit_test(alloc__within_the_budget),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
