@@ -189,8 +189,12 @@ static void read_many(uint64_t *rng)
     for (unsigned i = 0; i < 24; i++) {
         struct thing *t = &things[next(rng) % n_things];
 
-        if (t->bytes <= 4096 && try_lock(t))
+        if (!try_lock(t))
+            continue;
+        if (t->bytes <= 4096)
             held[n++] = t;
+        else
+            unlock(t);
     }
     for (unsigned i = 0; i < n; i++)
         words[i] = held[i]->object.word;
