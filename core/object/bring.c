@@ -107,11 +107,21 @@ static void unref(struct bring_op *op)
     far_atomic_sub_acq_rel(&op->refs, 1u);
 }
 
+static uint64_t bytes_of(const struct bring_op *op)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < op->request.nsegs; i++)
+        bytes += op->segs[i].length;
+    return bytes;
+}
+
 static void arrived(struct far_request *r)
 {
     struct bring_op *op = r->arg;
 
     far_counter_record(FAR_H_object_fetch_ns, far_now_ns() - r->submitted_ns);
+    far_counter_add(FAR_C_fetch_bytes, bytes_of(op));
     for (unsigned i = 0; i < op->n_objects; i++) {
         struct coming *c = &op->objects[i];
         int status = status_of(op, c);
@@ -221,8 +231,10 @@ static void *room_for(struct far_basket *b, struct far_word *w, uint64_t at, int
     enum far_heap_kind kind = kind_for(at, mode);
     void *p;
 
-    if (b->ahead && far_budget_free_pages() + far_heap_spare_pages() < far_budget_low_pages())
+    if (b->ahead && far_evacuate_is_critical()) {
+        far_evacuate_kick();
         return NULL;
+    }
     p = b->ahead ? far_heap_alloc(far_words_index(w), far_at_info(at), kind, FAR_HEAP_TRY) :
                    far_evacuate_room(far_words_index(w), far_at_info(at), kind);
     if (p && kind == FAR_HEAP_MAIN && !b->ahead) {

@@ -21,6 +21,7 @@
 #include "core/object/send.h"
 #include "core/object/word.h"
 #include "core/object/words.h"
+#include "core/page/fault.h"
 #include "core/page/pager.h"
 #include "core/page/service.h"
 #include "core/page/uffd.h"
@@ -398,11 +399,14 @@ static void report(void)
     far_counter_set(FAR_C_object_bytes, far_heap_used_bytes() + far_heap_spare_pages() * FAR_OS_PAGE_SIZE);
 }
 
-/* Segments that are kept for reuse go when the pages beside us need memory. */
+/* Segments that are kept for reuse go when a page that somebody waits for has no memory: objects alone would only have them
+ * mapped again. */
 static void share_with_pages(void)
 {
-    if (far_budget_free_pages() < far_budget_low_pages() / 2 && (int64_t)far_heap_spare_pages() * 2 > low_pages())
+    if (far_atomic_load_relaxed(&far_pager.starved) && far_heap_spare_pages()) {
         far_heap_trim();
+        far_fault_memory_freed();
+    }
 }
 
 /* One turn of the thread. Returns how long it may sleep, 0: go on at once. */

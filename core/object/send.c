@@ -118,7 +118,8 @@ static void written(struct far_request *r)
             far_atomic_store_relaxed(&sd.obstacle, r->status);
         one_written(g, ok);
     }
-    far_counter_add(FAR_C_writeback_bytes, r->nsegs ? (uint64_t)r->nsegs * op->segs[0].length : 0);
+    for (unsigned i = 0; i < r->nsegs; i++)
+        far_counter_add(FAR_C_writeback_bytes, op->segs[i].length);
     far_atomic_store_release(&op->busy, 0u);
 }
 

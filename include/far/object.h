@@ -104,8 +104,11 @@ __attribute__((cold, noinline, unused)) static uint64_t far_scope_ask_(void)
     return far_object_abi_() ? far_object_abi_()->enter(&far_context_) : far_local_enter_(&far_context_);
 }
 
+/* Also without optimisation: the stack pointer that a scope remembers must be its function's, not that of a helper below. */
+#define FAR_INLINE_ __attribute__((always_inline)) static inline
+
 /* No fence: the evacuator makes the store visible with a membarrier when it needs to know (core/object/scope.h). */
-static inline void far_scope_begin_(void)
+FAR_INLINE_ void far_scope_begin_(void)
 {
     uint64_t now = __atomic_load_n(&far_context_.now, __ATOMIC_RELAXED);
 
@@ -115,7 +118,7 @@ static inline void far_scope_begin_(void)
     __atomic_store_n(&far_context_.epoch, now, __ATOMIC_RELAXED);
 }
 
-static inline struct far_scope far_scope_enter_(void)
+FAR_INLINE_ struct far_scope far_scope_enter_(void)
 {
     struct far_scope s = {far_context_.epoch};
 
@@ -132,7 +135,7 @@ static inline void far_scope_leave_(struct far_scope *s)
     __atomic_store_n(&far_context_.epoch, s->outer, __ATOMIC_RELEASE);
 }
 
-static inline void far_scope_move_(struct far_scope *s)
+FAR_INLINE_ void far_scope_move_(struct far_scope *s)
 {
     if (s->outer)
         return; /* what the scope around us holds must stay */
