@@ -56,7 +56,7 @@ static void unmake(unsigned i)
 
 static bool lives(unsigned i)
 {
-    return things[i].w && things[i].w->at >= 0;
+    return things[i].w && things[i].w->at > 0;
 }
 
 static void alloc__a_model(void **unused)
