@@ -75,6 +75,8 @@ __attribute__((unused)) static void far_local_start_(void)
 
 __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
 {
+    uint64_t now;
+
     pthread_mutex_lock(&far_local_.lock);
     far_local_start_();
     if (!c->known) {
@@ -87,9 +89,10 @@ __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
         if (far_local_.ready == 1)
             pthread_setspecific(far_local_.key, c);
     }
-    c->now = far_local_.epoch;
+    now = far_local_.epoch;
+    __atomic_store_n(&c->now, now, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&far_local_.lock);
-    return c->now;
+    return now;
 }
 
 __attribute__((unused)) static struct far_word *far_local_create_(struct far_type *type, size_t bytes, size_t count)
