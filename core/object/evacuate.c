@@ -152,9 +152,9 @@ void far_evacuate_wait(void)
     uint64_t since = far_now_ns();
     uint32_t progress = far_atomic_load_seq_cst(&ev.memory);
 
-    far_evacuate_kick();
     if (!is_critical())
         return;
+    far_evacuate_kick();
     far_counter_inc(FAR_C_object_waits);
     while (is_critical() && far_now_ns() - since < NO_PROGRESS_NS) {
         uint32_t seen = far_atomic_load_seq_cst(&ev.memory);

@@ -56,11 +56,17 @@ static void far_local_unlink_(struct far_context *c)
     c->epoch = c->now = 0;
 }
 
-/* A thread ends: pthread key destructor. */
-__attribute__((unused)) static void far_local_leave_(void *context)
+/* A thread ends (pthread key destructor): it has a context for each linked object whose scopes it used. */
+__attribute__((unused)) static void far_local_leave_(void *thread)
 {
+    struct far_context *next;
+
     pthread_mutex_lock(&far_local_.lock);
-    far_local_unlink_((struct far_context *)context);
+    for (struct far_context *c = far_local_.contexts; c; c = next) {
+        next = c->next;
+        if (c->thread == thread)
+            far_local_unlink_(c);
+    }
     pthread_mutex_unlock(&far_local_.lock);
 }
 
@@ -85,9 +91,10 @@ __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
         if (c->next)
             c->next->link = &c->next;
         far_local_.contexts = c;
+        c->thread = (const void *)pthread_self();
         c->known = 1;
         if (far_local_.ready == 1)
-            pthread_setspecific(far_local_.key, c);
+            pthread_setspecific(far_local_.key, c->thread);
     }
     now = far_local_.epoch;
     __atomic_store_n(&c->now, now, __ATOMIC_RELAXED);

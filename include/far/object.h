@@ -441,7 +441,7 @@ static inline int far_is_here_(const struct far_word *w)
 /* A pointer that is valid until FAR_UNPIN, in scopes and outside. NULL with errno: EIO lost, EAGAIN more than 127 pins. */
 #define FAR_PIN(h)      ((FAR_TYPE_OF_(h) *)far_pin_(FAR_CHECK_LIVE_((h).word), FAR_MODE_WRITE))
 #define FAR_UNPIN(h)    far_unpin_(FAR_CHECK_LIVE_((h).word))
-/* Hints: keep it longer than its use tells; let it go first. */
+/* Hints, good until its next use: keep it longer than its use tells; let it go first. */
 #define FAR_HOT(h)      far_weigh_((h).word, FAR_WEIGHT_HOT)
 #define FAR_COLD(h)     far_weigh_((h).word, FAR_WEIGHT_COLD)
 /* 1 if a dereference would not fetch now. For tests and statistics. */
