@@ -147,6 +147,30 @@ void far_evacuate_note_freed(void)
         far_evacuate_kick();
 }
 
+const char *far_evacuate_obstacle(void)
+{
+    int why = far_send_obstacle();
+
+    if (why == -ENOSPC)
+        return "all memory nodes are full: give farmemd more --memory, or name more nodes (FAR_NODES)";
+    if (why)
+        return "memory nodes do not take what has to go: see the messages about them";
+    if (far_atomic_load_relaxed(&far_budget.meta_bytes) > far_atomic_load_relaxed(&far_budget.limit_bytes) / 2)
+        return "most of the limit is taken by what is kept for each object (16 bytes and more): raise FAR_LOCAL, or use larger "
+               "objects or arrays";
+    return "too much is in use in scopes or pinned, or a thread stays in its scope: raise FAR_LOCAL, leave scopes";
+}
+
+/* At most once a second. */
+static void say_why(uint64_t now)
+{
+    static uint64_t said; /* atomic */
+    uint64_t last = far_atomic_load_relaxed(&said);
+
+    if (now - last > FAR_NS_PER_SEC && far_atomic_cas_relaxed(&said, &last, now))
+        far_log_warn("no local memory for far objects is left and none can be freed: %s", far_evacuate_obstacle());
+}
+
 void far_evacuate_wait(void)
 {
     uint64_t since = far_now_ns();
@@ -165,6 +189,8 @@ void far_evacuate_wait(void)
         }
         far_os_futex_wait(&ev.memory, seen, FAR_NS_PER_MS);
     }
+    if (is_critical())
+        say_why(far_now_ns());
 }
 
 /* --- 1: flags */

@@ -27,6 +27,8 @@ int far_evacuate_start(void);
 /* Memory for an object, as far_heap_alloc; beyond the limit if need be, and then whoever begins a scope waits. NULL: the
  * overshoot is used up, too. */
 void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind kind);
+/* Why nothing can be freed, for people. */
+const char *far_evacuate_obstacle(void);
 /* Whether what is left is for those who wait. */
 bool far_evacuate_is_critical(void);
 /* Local memory is needed. */

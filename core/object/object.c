@@ -136,9 +136,8 @@ static void wait_for_room(uint64_t *since)
     if (!*since)
         *since = now;
     if (now - *since > far_pager.deadline_ns)
-        far_die("no local memory for a far object for %lu ms (FAR_LOCAL is %lu MiB, the overshoot is used up): too much is "
-                "in use in scopes at one time, pinned, or cannot be sent to a memory node; raise FAR_LOCAL",
-                (now - *since) / FAR_NS_PER_MS, far_budget.limit_bytes >> 20);
+        far_die("no local memory for a far object for %lu ms (FAR_LOCAL is %lu MiB, the overshoot is used up): %s",
+                (now - *since) / FAR_NS_PER_MS, far_budget.limit_bytes >> 20, far_evacuate_obstacle());
     far_os_futex_wait(&never, 0, ROOM_NAP_NS);
 }
 
