@@ -40,22 +40,59 @@ bool far_evict_satisfied(void)
 
 /* --- taking */
 
-/* Pages that are zero need no victim: they are dropped at once. Returns how many claims are left. */
-static unsigned drop_zero_clean(struct far_claim *c, unsigned n, unsigned *dropped)
+/* What the node holds too, or is zero, needs no victim: it is dropped in place. A page that is pinned for writing is DIRTY,
+ * and stays so. */
+static bool is_droppable(const struct far_claim *c)
 {
-    unsigned left = 0;
+    bool dirty = far_word_state(c->was) == FAR_PAGE_DIRTY && !far_mutation(FAR_MUTATION_NO_DIRTY);
+
+    return !dirty && (far_word_value(c->was) == FAR_SLOT_NONE || far_slab_is_alive(far_word_value(c->was)));
+}
+
+static void dropped(const struct far_claim *c)
+{
+    unsigned flags = far_word_flags(c->was) & FAR_F_STICKY;
+    far_slot slot = far_word_value(c->was);
+
+    far_page_release(c->page, slot == FAR_SLOT_NONE ? far_word_make(FAR_PAGE_ZERO, flags, 0, 0)
+                                                    : far_word_make(FAR_PAGE_REMOTE, flags, far_pager_stamp(), slot));
+}
+
+static unsigned drop_claims(const struct far_claim *c, unsigned n)
+{
+    uintptr_t pages[FAR_EVICT_BATCH];
+    unsigned total = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        pages[i] = far_page_addr(c[i].page);
+    for (unsigned i = 0; i < n;) {
+        unsigned went = far_vm_drop_scattered(&pages[i], n - i);
+
+        for (unsigned k = i; k < i + went; k++)
+            dropped(&c[k]);
+        total += went;
+        i += went;
+        if (i < n)
+            far_unclaim(&c[i++]);
+    }
+    far_budget_uncharge(total);
+    far_counter_add(FAR_C_evict_clean, total);
+    return total;
+}
+
+/* Drops those claims, sorted by page, that need no victim. Returns how many are left, at the front of c. */
+static unsigned drop_clean(struct far_claim *c, unsigned n, unsigned *went)
+{
+    struct far_claim clean[FAR_EVICT_BATCH];
+    unsigned left = 0, n_clean = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        if (far_word_state(c[i].was) == FAR_PAGE_CLEAN && far_word_value(c[i].was) == 0) {
-            far_vm_drop(far_page_addr(c[i].page), FAR_OS_PAGE_SIZE);
-            far_page_release(c[i].page, far_word_make(FAR_PAGE_ZERO, far_word_flags(c[i].was) & FAR_F_STICKY, 0, 0));
-            far_counter_inc(FAR_C_evict_clean);
-            (*dropped)++;
-        } else {
+        if (is_droppable(&c[i]))
+            clean[n_clean++] = c[i];
+        else
             c[left++] = c[i];
-        }
     }
-    far_budget_uncharge(*dropped);
+    *went = n_clean ? drop_claims(clean, n_clean) : 0;
     return left;
 }
 
@@ -78,17 +115,17 @@ static void advance_stamp(unsigned n)
         far_atomic_add_relaxed(&far_pager.stamp, 1u);
 }
 
-/* A taken page becomes a victim: zero ones are forgotten, clean ones kept, dirty ones put into a request. */
+/* A taken page becomes a victim: zero ones are forgotten, others put into a request. */
 static void settle(const struct far_claim *c, uint64_t position, void *op)
 {
     uint64_t index = far_victim_index(position);
     struct far_victim *v = &far_victims.ring[index];
     unsigned flags = far_word_flags(c->was) & (FAR_F_STICKY | FAR_F_MAIN);
-    bool dirty = far_word_state(c->was) == FAR_PAGE_DIRTY && !far_mutation(FAR_MUTATION_NO_DIRTY);
+    int ret;
 
     v->page = (uint32_t)c->page;
     v->slot = far_word_value(c->was);
-    if ((dirty || v->slot == FAR_SLOT_NONE) && is_zero((const void *)far_victim_addr(index))) {
+    if (is_zero((const void *)far_victim_addr(index))) {
         if (v->slot != FAR_SLOT_NONE)
             far_slab_give(v->slot);
         v->slot = FAR_SLOT_NONE;
@@ -97,25 +134,23 @@ static void settle(const struct far_claim *c, uint64_t position, void *op)
         far_page_release(c->page, far_word_make(FAR_PAGE_ZERO, flags, 0, 0));
         return;
     }
-    if (!dirty && v->slot != FAR_SLOT_NONE && far_slab_is_alive(v->slot)) {
-        far_atomic_store_release(&v->state, (uint32_t)FAR_VICTIM_CLEAN);
-        far_counter_inc(FAR_C_evict_clean);
-    } else {
-        int ret = far_writeback_add(op, index);
-
-        far_atomic_store_release(&v->state, (uint32_t)(ret ? FAR_VICTIM_DIRTY : FAR_VICTIM_WRITING));
-        if (ret)
-            far_writeback_unsent(ret);
-        far_counter_inc(FAR_C_evict_dirty);
-    }
+    ret = far_writeback_add(op, index);
+    far_atomic_store_release(&v->state, (uint32_t)(ret ? FAR_VICTIM_DIRTY : FAR_VICTIM_WRITING));
+    if (ret)
+        far_writeback_unsent(ret);
+    far_counter_inc(FAR_C_evict_dirty);
     far_page_release(c->page, far_word_make(FAR_PAGE_VICTIM, flags, 0, index + 1));
 }
 
-static unsigned take(struct far_claim *c, unsigned n)
+/* Evicts claimed pages; there is room for them in the ring. Returns how many went. */
+static unsigned evict(struct far_claim *c, unsigned n)
 {
     struct far_write_op *op = NULL;
-    unsigned total = far_take(c, n, settle, &op);
+    unsigned total;
 
+    far_claims_sort(c, n);
+    n = drop_clean(c, n, &total);
+    total += far_take(c, n, settle, &op);
     if (op)
         far_writeback_submit(op);
     far_counter_add(FAR_C_evict_pages, total);
@@ -130,7 +165,7 @@ static unsigned take_batch(void)
     uint32_t pages[FAR_EVICT_BATCH];
     struct far_claim claims[FAR_EVICT_BATCH];
     uint64_t room = far_victims.capacity - (far_victims.head - far_victims.tail);
-    unsigned want = (unsigned)far_min(room, (uint64_t)FAR_EVICT_BATCH), n = 0, dropped = 0;
+    unsigned want = (unsigned)far_min(room, (uint64_t)FAR_EVICT_BATCH), n = 0;
 
     for (unsigned tries = 0; n < want && tries < 8; tries++) {
         enum far_queue q;
@@ -141,8 +176,7 @@ static unsigned take_batch(void)
         for (unsigned i = 0; i < got; i++)
             n += far_claim(pages[i], q, &claims[n]);
     }
-    n = drop_zero_clean(claims, n, &dropped);
-    return dropped + (n ? take(claims, n) : 0);
+    return n ? evict(claims, n) : 0;
 }
 
 /* --- freeing */
@@ -262,7 +296,7 @@ unsigned far_evict_pages(uint64_t page, uint64_t pages)
             return 0;
         }
     }
-    return n ? take(claims, n) : 0;
+    return n ? evict(claims, n) : 0;
 }
 
 void far_evict_drain(void)

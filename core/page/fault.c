@@ -249,7 +249,7 @@ static bool fault_remote(uint64_t page, far_page_word w, bool write, uint64_t no
     far_counter_inc(FAR_C_fetch_pages);
     ahead = far_readahead_fault(&fs.fetch, page);
     if (ahead.count)
-        far_fetch_ahead(page, ahead.count, ahead.direction, write);
+        far_fetch_ahead(page, ahead.count, ahead.direction);
     return true;
 }
 
@@ -368,5 +368,5 @@ void far_fault_flush(void)
 void far_fault_prefetch(uint64_t page, uint64_t pages)
 {
     if (far_fetch_ready())
-        far_fetch_ahead(page - 1, (unsigned)far_min(pages, UINT64_C(512)), 1, false);
+        far_fetch_ahead(page - 1, (unsigned)far_min(pages, UINT64_C(512)), 1);
 }

@@ -249,7 +249,7 @@ bool far_fetch_add(uint64_t page, far_page_word was, bool write, uint64_t now_ns
     return add(page, was, write, now_ns, OP_PAGES, 0);
 }
 
-void far_fetch_ahead(uint64_t page, unsigned count, int direction, bool write)
+void far_fetch_ahead(uint64_t page, unsigned count, int direction)
 {
     for (unsigned n = 1; n <= count; n++) {
         uint64_t p = direction > 0 ? page + n : page - n;
@@ -268,7 +268,7 @@ void far_fetch_ahead(uint64_t page, unsigned count, int direction, bool write)
             far_budget_uncharge(1);
             continue;
         }
-        if (!add(p, w, write, 0, n <= FIRST_OP ? FIRST_OP : OP_PAGES, 2)) {
+        if (!add(p, w, false, 0, n <= FIRST_OP ? FIRST_OP : OP_PAGES, 2)) {
             far_page_release(p, w);
             far_budget_uncharge(1);
             return;

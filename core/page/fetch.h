@@ -19,8 +19,9 @@ bool far_fetch_ready(void);
 /* Adds a page that a thread waits for since now_ns; it is BUSY (ours) and charged; was: its word before. write: install
  * it as DIRTY. false: buffers are short after all, the page is still the caller's. */
 bool far_fetch_add(uint64_t page, far_page_word was, bool write, uint64_t now_ns);
-/* Claims, charges and adds REMOTE pages next to `page`, as memory and buffers allow. */
-void far_fetch_ahead(uint64_t page, unsigned count, int direction, bool write);
+/* Claims, charges and adds REMOTE pages next to `page`, as memory and buffers allow. They come in CLEAN, whatever the
+ * fault was: those that nobody writes to after all would be sent back otherwise. */
+void far_fetch_ahead(uint64_t page, unsigned count, int direction);
 void far_fetch_flush(void);
 /* Requests under way. */
 unsigned far_fetch_busy(void);

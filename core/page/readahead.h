@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#define FAR_STREAMS 16
+#define FAR_STREAMS 64
 
 struct far_stream_state {
     uint64_t start;   /* the pages that were last asked for are [start, next) going up, (next, start] going down */

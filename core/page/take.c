@@ -48,7 +48,7 @@ void far_unclaim(const struct far_claim *c)
     far_page_release_there(c->page, c->was);
 }
 
-static void sort_claims(struct far_claim *c, unsigned n)
+void far_claims_sort(struct far_claim *c, unsigned n)
 {
     for (unsigned i = 1; i < n; i++)
         for (unsigned k = i; k > 0 && c[k].page < c[k - 1].page; k--) {
@@ -198,7 +198,6 @@ unsigned far_take(struct far_claim *c, unsigned n, void (*taken)(const struct fa
 {
     unsigned total = 0;
 
-    sort_claims(c, n);
     for (unsigned i = 0; i < n;) {
         uint64_t first = far_victims.head;
         unsigned len = run_length(&c[i], n - i, first), got = take_run(&c[i], len, first);

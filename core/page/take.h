@@ -27,7 +27,9 @@ bool far_claim_in_place(uint64_t page, struct far_claim *c);
 /* The page stays: back to its old state and to the end of its queue. */
 void far_unclaim(const struct far_claim *c);
 
-/* Takes claimed pages, sorted by page here, into the victims' buffers from the ring's head on, which moves; at most as
+void far_claims_sort(struct far_claim *c, unsigned n); /* by page */
+
+/* Takes claimed pages, sorted by page, into the victims' buffers from the ring's head on, which moves; at most as
  * many as the ring has room for. Claims that could not be taken are given up. taken() is called for each that was, with the
  * position of its victim. Returns their number. */
 unsigned far_take(struct far_claim *c, unsigned n, void (*taken)(const struct far_claim *c, uint64_t position, void *arg),

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "base/os.h"
 
@@ -301,6 +303,43 @@ int far_vm_advise(uintptr_t p, size_t bytes, int advice)
 int far_vm_drop(uintptr_t p, size_t bytes)
 {
     return far_vm_advise(p, bytes, MADV_DONTNEED);
+}
+
+/* process_madvise on oneself takes any advice since 6.13, and this in place of a descriptor since 6.14. */
+#define FAR_PIDFD_SELF (-10000)
+
+static unsigned drop_one_by_one(const struct iovec *v, unsigned n)
+{
+    size_t done = 0;
+
+    for (unsigned i = 0; i < n && far_vm_drop((uintptr_t)v[i].iov_base, v[i].iov_len) == 0; i++)
+        done += v[i].iov_len;
+    return (unsigned)(done / FAR_OS_PAGE_SIZE);
+}
+
+unsigned far_vm_drop_scattered(const uintptr_t *pages, unsigned n)
+{
+    static uint32_t refused; /* atomic: this kernel has no such call */
+    struct iovec v[FAR_VM_SCATTERED];
+    unsigned runs = 0;
+    long ret;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (runs && (uintptr_t)v[runs - 1].iov_base + v[runs - 1].iov_len == pages[i])
+            v[runs - 1].iov_len += FAR_OS_PAGE_SIZE;
+        else
+            v[runs++] = (struct iovec){(void *)pages[i], FAR_OS_PAGE_SIZE};
+    }
+    if (runs < 2 || far_atomic_load_relaxed(&refused))
+        return drop_one_by_one(v, runs);
+    ret = far_syscall5(SYS_process_madvise, FAR_PIDFD_SELF, v, runs, MADV_DONTNEED, 0);
+    if (ret >= 0)
+        return (unsigned)((size_t)ret / FAR_OS_PAGE_SIZE);
+    unsigned dropped = drop_one_by_one(v, runs);
+
+    if (dropped == n) /* so it was not for the pages */
+        far_atomic_store_relaxed(&refused, 1u);
+    return dropped;
 }
 
 int far_vm_protect(uintptr_t p, size_t bytes, int prot)

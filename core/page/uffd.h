@@ -53,6 +53,11 @@ int far_uffd_wake(int fd, uintptr_t p, size_t bytes);
 
 /* madvise and its kin on ranges of the window. */
 int far_vm_drop(uintptr_t p, size_t bytes);
+/* The same for n pages (<= FAR_VM_SCATTERED), sorted, anywhere: with one flush of the translation caches for all of them where
+ * the kernel can (6.16), since interrupting the other processors costs more than the rest. Returns how many went, from the
+ * front; fewer than n: the next one was refused. */
+#define FAR_VM_SCATTERED 64u
+unsigned far_vm_drop_scattered(const uintptr_t *pages, unsigned n);
 int far_vm_advise(uintptr_t p, size_t bytes, int advice);
 int far_vm_protect(uintptr_t p, size_t bytes, int prot);
 /* An address range that costs nothing until used: private, anonymous, no reserve, not dumped.

@@ -9,11 +9,11 @@ import sys
 csv.field_size_limit(1 << 24)
 
 
-def load(path, copies):
+def load(path, most):
     by_name, rows = collections.defaultdict(list), []
     with open(path, newline="") as f:
         for row in csv.reader(f):
-            if int(row[0]) == copies:
+            if len(rows) == most:
                 break
             record = dict(re.findall(r"^([A-Za-z-]+): (.*)$", row[8], re.M))
             record["copy"] = int(row[0])
@@ -41,10 +41,11 @@ def main():
     rng = random.Random(7)
     for name in rng.sample(sorted(by_name), 20):
         print(name, closure(by_name, name))
-    for i in (rng.randrange(len(rows)) for _ in range(20000)):
+    for i in (rng.randrange(len(rows)) for _ in range(4000)):
         digest.update(repr(sorted(rows[i].items(), key=lambda kv: kv[0])).encode())
-    rows.sort(key=lambda r: (r.get("Maintainer", ""), r["Package"], r["Version"], r["copy"]))
-    for r in rows:
+    some = rows[::8]
+    some.sort(key=lambda r: (r.get("Maintainer", ""), r["Package"], r["Version"], r["copy"]))
+    for r in some:
         digest.update(("%s %s %s\n" % (r["Package"], r["Version"], r.get("SHA256", ""))).encode())
     print(digest.hexdigest())
 
