@@ -191,7 +191,8 @@ static enum far_heap_kind kind_for(uint64_t at, int mode)
 {
     if (mode & FAR_MODE_NT)
         return FAR_HEAP_STREAM;
-    return (uint8_t)(far_epoch_tick() - far_at_stamp(at)) <= NEAR_TICKS && far_at_stamp(at) ? FAR_HEAP_MAIN : FAR_HEAP_YOUNG;
+    return far_at_stamp(at) && ((far_epoch_clock() - far_at_stamp(at)) & (FAR_STAMPED - 1)) <= NEAR_TICKS ? FAR_HEAP_MAIN :
+                                                                                                           FAR_HEAP_YOUNG;
 }
 
 /* Room in the open request for an object of that place; sends what does not go along. false: no request is free. */
@@ -237,6 +238,7 @@ static void *room_for(struct far_basket *b, struct far_word *w, uint64_t at, int
     }
     p = b->ahead ? far_heap_alloc(far_words_index(w), far_at_info(at), kind, FAR_HEAP_TRY) :
                    far_evacuate_room(far_words_index(w), far_at_info(at), kind);
+    far_evacuate_memory_taken();
     if (p && kind == FAR_HEAP_MAIN && !b->ahead) {
         far_counter_inc(FAR_C_object_refetches);
         far_heat_refetched(FAR_SIDE_OBJECTS, far_info_bytes(far_at_info(at)));

@@ -23,8 +23,8 @@ static struct {
     struct far_context *contexts;
     unsigned n;       /* how many; atomic for readers */
     uint64_t epoch;   /* atomic; the evacuator advances it */
-    uint64_t evicted; /* bytes since the tick; the evacuator's */
-    uint8_t tick;     /* atomic */
+    uint64_t brought; /* bytes since the last tick; under lock */
+    uint32_t tick;    /* atomic; changes under lock */
     bool is_short;    /* atomic; changes under lock */
 } ep = {.epoch = 1};
 
@@ -45,7 +45,7 @@ static void tell_locked(void)
 
     for (struct far_context *c = ep.contexts; c; c = c->next) {
         far_atomic_store_relaxed(&c->now, now);
-        far_atomic_store_relaxed(&c->tick, ep.tick);
+        far_atomic_store_relaxed(&c->tick, (uint8_t)ep.tick);
     }
 }
 
@@ -73,7 +73,7 @@ void far_epoch_add(struct far_context *c, const void *thread)
         c->known = 1;
         far_atomic_store_relaxed(&ep.n, ep.n + 1);
     }
-    far_atomic_store_relaxed(&c->tick, ep.tick);
+    far_atomic_store_relaxed(&c->tick, (uint8_t)ep.tick);
     far_atomic_store_relaxed(&c->now, ep.is_short ? 0 : ep.epoch);
     far_mutex_unlock(&ep.lock);
 }
@@ -197,22 +197,27 @@ bool far_epoch_wait(uint64_t limit_ns)
 
 /* --- clock and pressure */
 
-uint8_t far_epoch_tick(void)
+uint32_t far_epoch_clock(void)
 {
     return far_atomic_load_relaxed(&ep.tick);
 }
 
-void far_epoch_count_evicted(uint64_t bytes)
+uint8_t far_epoch_tick(void)
 {
-    uint64_t part = far_max(far_budget.limit_bytes / 16, UINT64_C(1) << 20);
+    return (uint8_t)far_epoch_clock();
+}
 
-    ep.evicted += bytes;
-    if (ep.evicted < part)
-        return;
-    ep.evicted = 0;
+void far_epoch_count_brought(uint64_t bytes)
+{
+    uint64_t part = far_budget.limit_bytes / 16;
+
     far_mutex_lock(&ep.lock);
-    far_atomic_store_relaxed(&ep.tick, (uint8_t)(ep.tick + 1));
-    tell_locked();
+    ep.brought += bytes;
+    if (ep.brought >= part) {
+        ep.brought = 0;
+        far_atomic_store_relaxed(&ep.tick, ep.tick + 1);
+        tell_locked();
+    }
     far_mutex_unlock(&ep.lock);
 }
 

@@ -3,7 +3,8 @@
  *
  *   context  what a thread shows (struct far_context): the epoch in which its outermost scope began, 0 outside
  *   epoch    counts grace periods; each context has a copy (`now`) that it takes when a scope begins
- *   tick     the evacuation clock, modulo 256: advances once per 1/16 of the budget evicted; each context has a copy
+ *   tick     the evacuation clock, modulo 256: advances once per 1/16 of the budget brought in; each context has a copy. (Not
+ *            of what is evicted: before the first eviction all would look equally cold.)
  *   short    local memory is short: `now` is 0 in all contexts, so that outermost scopes ask first, and wait
  *
  * Guarantee of far_epoch_wait(): whoever was in a scope when far_epoch_advance() was called has left it, and what it wrote is
@@ -41,8 +42,10 @@ uint64_t far_epoch_current(void);
 /* Waits for the grace period that far_epoch_advance began; false: not within that time. */
 bool far_epoch_wait(uint64_t limit_ns);
 
-uint8_t far_epoch_tick(void);
-void far_epoch_count_evicted(uint64_t bytes);
+uint32_t far_epoch_clock(void); /* ticks */
+uint8_t far_epoch_tick(void);   /* the same, modulo 256 */
+/* That much local memory was opened for objects that come in. */
+void far_epoch_count_brought(uint64_t bytes);
 /* Tells all contexts that local memory is short, or that it is not. */
 void far_epoch_set_short(bool is_short);
 bool far_epoch_is_short(void);

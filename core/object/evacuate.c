@@ -51,6 +51,7 @@ static struct {
     uint32_t fork_wanted; /* atomic, a futex */
     uint32_t work;        /* atomic, a futex: bumped when there is something to do */
     uint32_t memory;      /* atomic, a futex: bumped when memory was freed */
+    uint32_t idle;        /* atomic: it sleeps, and memory was not low when it looked last */
     struct flagged *batch;
     unsigned n;
     int64_t segments[SEGMENTS_MOST];
@@ -128,6 +129,12 @@ static void bump(uint32_t *futex)
 void far_evacuate_kick(void)
 {
     bump(&ev.work);
+}
+
+void far_evacuate_memory_taken(void)
+{
+    if (far_atomic_load_relaxed(&ev.idle) && is_needed(1) && far_atomic_exchange_seq_cst(&ev.idle, 0u))
+        far_evacuate_kick();
 }
 
 void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind kind)
@@ -313,7 +320,7 @@ static void move(const struct flagged *f, void *to)
 
 static void to_remote(const struct flagged *f)
 {
-    far_at_publish(f->w, far_at_remote(far_head_info(far_head(f->p)), 0x100u | far_epoch_tick()));
+    far_at_publish(f->w, far_at_remote(far_head_info(far_head(f->p)), FAR_STAMPED | far_epoch_clock()));
     far_heap_drop(f->p);
 }
 
@@ -408,7 +415,6 @@ static bool round_locked(bool evacuate)
         for (unsigned i = 0; i < ev.n; i++)
             settle(&ev.batch[i]);
         far_send_flush();
-        far_epoch_count_evicted(ev.freed);
         far_heat_evicted(FAR_SIDE_OBJECTS, ev.freed);
     } else {
         unflag_all();
@@ -420,7 +426,7 @@ static bool round_locked(bool evacuate)
 
 static void report(void)
 {
-    far_counter_set(FAR_C_objects, far_words_used());
+    far_counter_set(FAR_C_objects, far_words_used()); /* a child has counters of its own */
     far_heat_set_object_bytes(far_heap_used_bytes());
     far_counter_set(FAR_C_object_bytes, far_heap_used_bytes() + far_heap_spare_pages() * FAR_OS_PAGE_SIZE);
 }
@@ -477,8 +483,10 @@ static void *evacuator_main(void *unused)
         nap = turn_locked(&needed);
         far_epoch_set_short(needed && is_critical());
         far_mutex_unlock(&ev.round_lock);
-        if (nap)
+        if (nap) {
+            far_atomic_store_seq_cst(&ev.idle, needed ? 0u : 1u);
             far_os_futex_wait(&ev.work, seen, nap);
+        }
     }
     return unused;
 }

@@ -31,6 +31,8 @@ void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind k
 const char *far_evacuate_obstacle(void);
 /* Whether what is left is for those who wait. */
 bool far_evacuate_is_critical(void);
+/* Local memory was taken for an object: wakes the thread when it is getting low, before somebody has to wait. */
+void far_evacuate_memory_taken(void);
 /* Local memory is needed. */
 void far_evacuate_kick(void);
 /* Objects were freed. */

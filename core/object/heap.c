@@ -268,6 +268,8 @@ static uint32_t room_locked(struct shard *sh, uint32_t bytes, enum far_heap_kind
     heap.segments[i].state = SEGMENT_OPEN;
     heap.segments[i].kind = (uint8_t)kind;
     far_atomic_store_relaxed(&heap.segments[i].refs, 1u);
+    if (sh != &heap.shards[SHARDS]) /* the evacuator's only moves */
+        far_epoch_count_brought(heap.bytes);
     return sh->open[kind] = i;
 }
 
@@ -311,7 +313,8 @@ void *far_heap_alloc(uint32_t word, uint32_t info, enum far_heap_kind kind, enum
 
 void *far_heap_alloc_moved(uint32_t word, uint32_t info, enum far_heap_kind kind)
 {
-    return alloc_from(&heap.shards[SHARDS], word, info, kind, FAR_HEAP_TRY);
+    /* If need be beyond the limit: what is moved leaves more behind than it takes, and a hot object would go instead. */
+    return alloc_from(&heap.shards[SHARDS], word, info, kind, FAR_HEAP_FORCE);
 }
 
 /* --- the evacuator's side */

@@ -90,7 +90,7 @@ static void one_written(const struct going *g, bool ok)
 
     far_race_window();
     if (ok) {
-        if (far_at_cas(g->w, &seen, far_at_remote(info, 0x100u | far_epoch_tick())))
+        if (far_at_cas(g->w, &seen, far_at_remote(info, FAR_STAMPED | far_epoch_clock())))
             far_heap_drop(g->p);
         else
             far_slab_give(g->slot);

@@ -73,6 +73,8 @@ _Static_assert(FAR_AT_FREE == (8 | FAR_WORD_FREE), "checked by -DFAR_DEBUG in pr
 #define FAR_INFO_BITS    31
 #define FAR_INFO_MASK    ((UINT64_C(1) << FAR_INFO_BITS) - 1)
 #define FAR_INFO_SIZE    18 /* bits of the size; the type's above them */
+#define FAR_STAMPED   0x800u /* in a stamp: the object was here once; the clock is in the bits below, so that a cycle through
+                              * up to 128 times the budget does not look like a return */
 #define FAR_TYPES_MOST   (1u << (FAR_INFO_BITS - FAR_INFO_SIZE))
 #define FAR_PIN_FREED    0x80u /* in far_word.pins: it was freed, and waits for its grace period */
 

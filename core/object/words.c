@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/bits.h"
+#include "base/counters.h"
 #include "base/lock.h"
 #include "base/os.h"
 #include "core/local/budget.h"
@@ -49,6 +50,12 @@ static void count_meta_locked(void)
     }
 }
 
+static void count_used_locked(uint64_t n)
+{
+    far_atomic_store_relaxed(&ws.used, n);
+    far_counter_set(FAR_C_objects, n);
+}
+
 static struct far_word *take_free_locked(void)
 {
     struct far_word *w = &far_words_base[ws.free];
@@ -71,7 +78,7 @@ struct far_word *far_words_take(size_t count)
         count_meta_locked();
     }
     if (w)
-        far_atomic_store_relaxed(&ws.used, ws.used + count);
+        count_used_locked(ws.used + count);
     far_mutex_unlock(&ws.lock);
     return w;
 }
@@ -81,7 +88,7 @@ void far_words_give(struct far_word *w)
     far_mutex_lock(&ws.lock);
     far_atomic_store_relaxed(&w->at, (int64_t)far_at_make(FAR_WORD_FREE, ws.free));
     ws.free = far_words_index(w);
-    far_atomic_store_relaxed(&ws.used, ws.used - 1);
+    count_used_locked(ws.used - 1);
     far_mutex_unlock(&ws.lock);
 }
 

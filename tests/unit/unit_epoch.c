@@ -66,7 +66,7 @@ static void set_short__scopes_ask(void **unused)
     assert_int_equal(far_epoch_contexts(), 0);
 }
 
-static void count_evicted__the_clock_goes_on(void **unused)
+static void count_brought__the_clock_goes_on(void **unused)
 {
     struct far_context c;
     uint8_t tick;
@@ -74,9 +74,9 @@ static void count_evicted__the_clock_goes_on(void **unused)
     far_budget_init(64 << 20, 0);
     start(&c, &me);
     tick = far_epoch_tick();
-    far_epoch_count_evicted(3 << 20);
+    far_epoch_count_brought(3 << 20);
     assert_int_equal(far_epoch_tick(), tick);
-    far_epoch_count_evicted(1 << 20);
+    far_epoch_count_brought(1 << 20);
     assert_int_equal(far_epoch_tick(), (uint8_t)(tick + 1));
     assert_int_equal(c.tick, (uint8_t)(tick + 1));
     far_epoch_thread_ends(&me);
@@ -113,7 +113,7 @@ int main(void)
         cmocka_unit_test(wait__for_those_inside),
         cmocka_unit_test(wait__not_for_those_who_came_later),
         cmocka_unit_test(set_short__scopes_ask),
-        cmocka_unit_test(count_evicted__the_clock_goes_on),
+        cmocka_unit_test(count_brought__the_clock_goes_on),
         cmocka_unit_test(unwound__scopes_below_the_target),
     };
 
