@@ -3,7 +3,8 @@
  *
  * Prepare, in this order (each phase makes the next one's assumption true):
  *   0. signals are blocked: a handler that touched far memory after phase 5 would wait for its own thread
- *   1. the housekeeper stops returning spans and asking nodes; the object evacuator stops between two rounds
+ *   1. the housekeeper stops returning spans and asking nodes; the object evacuator stops between two rounds. Spans that an earlier
+ *      child held and that are empty by now go back: with one child after the other there is no other time
  *   2. range_lock for writing: no range operation of the program is half done, no object is being fetched; what is under way for
  *      objects is waited for, and the locks of the object runtime are taken
  *   3. evict_lock: no page is EVICT; the writes under way are waited for, so no victim is WRITING
@@ -71,6 +72,7 @@ int far_core_fork_prepare(void)
     far_signals_block();
     far_service_hold_housekeeping();
     far_objects_fork_prepare_first();
+    far_slab_tidy();
     far_range_lock_write();
     far_objects_fork_prepare();
     lock_evict();

@@ -28,6 +28,7 @@ struct span {
     uint64_t *taken;        /* a bit per slot */
     uint32_t *gens;         /* per slot */
     uint32_t slots, free, hint;
+    uint32_t top;           /* no slot from here on was ever taken: its generation is still untouched memory */
     uint8_t class_index, state;
     bool shared, dead;
 };
@@ -39,7 +40,7 @@ static struct {
     uint32_t count, held;
     uint32_t unused;        /* how many below count are SPAN_UNUSED */
     uint64_t taken_bytes;
-    uint64_t class_bytes[MAX_CLASSES]; /* of the spans held; written under the lock, read anywhere */
+    uint64_t class_bytes[MAX_CLASSES]; /* of the slots taken; written under the lock, read anywhere */
     struct far_list open[MAX_CLASSES];
     unsigned idle[MAX_CLASSES]; /* spans without taken slots that are kept */
 } slab;
@@ -107,6 +108,12 @@ static size_t tables_bytes(uint32_t slots)
     return far_align_up(far_div_up(slots, 64) * 8 + (uint64_t)slots * 4, 4096);
 }
 
+/* What of them has memory behind it: the map, and generations of slots that were taken at some time. */
+static size_t touched_bytes(const struct span *s)
+{
+    return far_align_up(far_div_up(s->slots, 64) * 8 + (uint64_t)s->top * 4, 4096);
+}
+
 static void publish_locked(void)
 {
     far_counter_set(FAR_C_spans_held, slab.held);
@@ -137,9 +144,8 @@ static int span_add_locked(uint64_t id, struct far_node *node, uint64_t bytes, u
     s->gens = (uint32_t *)(s->taken + far_div_up(slots, 64));
     far_list_push_back(&slab.open[class_index], &s->link);
     slab.held++;
-    far_atomic_store_relaxed(&slab.class_bytes[class_index], slab.class_bytes[class_index] + bytes);
     slab.idle[class_index]++;
-    far_budget_add_meta((int64_t)tables_bytes(slots));
+    far_budget_add_meta((int64_t)touched_bytes(s));
     publish_locked();
     return 0;
 }
@@ -147,16 +153,16 @@ static int span_add_locked(uint64_t id, struct far_node *node, uint64_t bytes, u
 static void span_remove_locked(struct span *s)
 {
     far_list_remove(&s->link);
+    far_budget_add_meta(-(int64_t)touched_bytes(s));
     far_os_unmap(s->taken, tables_bytes(s->slots));
-    far_budget_add_meta(-(int64_t)tables_bytes(s->slots));
     slab.held--;
-    far_atomic_store_relaxed(&slab.class_bytes[s->class_index], slab.class_bytes[s->class_index] - s->bytes);
     slab.unused++;
     *s = (struct span){.state = SPAN_UNUSED};
     publish_locked();
 }
 
-/* Spans grow with what their class holds, so that few are needed and little is wasted, however many classes there are. */
+/* Spans grow with what their class holds, so that few are needed and little is wasted, however many classes there are. (Not
+ * with the spans held: many that children hold on to would make the next ones ever larger.) */
 static uint64_t next_span_bytes(unsigned class_index)
 {
     uint64_t bytes = far_pow2_ceil(far_atomic_load_relaxed(&slab.class_bytes[class_index]) / 2 + 1);
@@ -189,6 +195,23 @@ int far_slab_grow(unsigned class_index)
 
 /* --- slots */
 
+static void count_taken_locked(const struct span *s, int64_t bytes)
+{
+    uint64_t *of_class = &slab.class_bytes[s->class_index];
+
+    slab.taken_bytes += (uint64_t)bytes;
+    far_atomic_store_relaxed(of_class, *of_class + (uint64_t)bytes);
+}
+
+static void raise_top_locked(struct span *s, uint32_t top)
+{
+    size_t before = touched_bytes(s);
+
+    s->top = top;
+    if (touched_bytes(s) != before)
+        far_budget_add_meta((int64_t)(touched_bytes(s) - before));
+}
+
 static far_slot slot_take_locked(struct span *s)
 {
     uint32_t words = (uint32_t)far_div_up(s->slots, 64);
@@ -205,11 +228,13 @@ static far_slot slot_take_locked(struct span *s)
 
         s->hint = w;
         s->taken[w] |= UINT64_C(1) << granule % 64;
+        if (granule >= s->top)
+            raise_top_locked(s, granule + 1);
         if (s->free-- == s->slots)
             slab.idle[s->class_index]--;
         if (!s->free)
             far_list_remove(&s->link);
-        slab.taken_bytes += far_slab_class_bytes(s->class_index);
+        count_taken_locked(s, (int64_t)far_slab_class_bytes(s->class_index));
         return (far_slot)(s - slab.spans) << FAR_SLOT_GRANULE_BITS | granule;
     }
     far_unreachable();
@@ -247,7 +272,7 @@ void far_slab_give(far_slot slot)
 
     far_assert(granule < s->slots && (s->taken[granule / 64] >> granule % 64 & 1));
     s->taken[granule / 64] &= ~(UINT64_C(1) << granule % 64);
-    slab.taken_bytes -= far_slab_class_bytes(s->class_index);
+    count_taken_locked(s, -(int64_t)far_slab_class_bytes(s->class_index));
     if (s->free++ == 0 && !s->shared && !s->dead)
         far_list_push_back(&slab.open[s->class_index], &s->link);
     if (s->free == s->slots)
