@@ -1,9 +1,9 @@
 /*
  * evict.h - the evacuator: takes cold pages out of the window, writes dirty ones back, frees local memory.
  *
- * One step moves at most FAR_EVICT_BATCH pages from the window into the victim cache (MOVE where the kernel has it,
- * else write-protect, copy, drop), submits the write-back of the dirty ones, and frees as many of the oldest
- * victims whose content is safe on a node.
+ * One step takes at most FAR_EVICT_BATCH pages out of the window: clean ones are dropped in place, with one flush of the
+ * translation caches for all; dirty ones move into the victim cache (MOVE where the kernel has it, else write-protect, copy,
+ * drop), which their write-back is sent from. It then frees as many of the oldest victims whose content is safe on a node.
  *
  * Guarantees
  *   - Local memory of a page is freed only after its content was acknowledged, or is zero.
