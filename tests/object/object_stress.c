@@ -247,15 +247,21 @@ static void one_step(uint64_t *rng)
     unlock(t);
 }
 
+/* Threads begin and end together, before the first fork and after the last: a sanitizer's allocator, which does not know of fork,
+ * is used by both, and a child would inherit its locks as they are. */
+static pthread_barrier_t together;
+
 static void *work(void *seed)
 {
     uint64_t rng = (uint64_t)(uintptr_t)seed, steps = 0;
 
+    pthread_barrier_wait(&together);
     while (now_ns() < deadline && !failed) {
         for (unsigned i = 0; i < 64; i++)
             one_step(&rng);
         steps += 64;
     }
+    pthread_barrier_wait(&together);
     return (void *)(uintptr_t)steps;
 }
 
@@ -386,11 +392,14 @@ int main(int argc, char **argv)
                                     .window = arg.window, .inside_bytes = 4 * data_bytes + (UINT64_C(128) << 20)});
     make_things(data_bytes);
     deadline = now_ns() + arg.seconds * UINT64_C(1000000000);
+    pthread_barrier_init(&together, NULL, arg.threads + 1);
     for (unsigned i = 0; i < arg.threads; i++)
         pthread_create(&threads[i], NULL, work, (void *)(uintptr_t)far_mix64(arg.seed * 1000 + i));
+    pthread_barrier_wait(&together);
     rng = arg.seed ^ 0xf0f0;
     while (arg.fork && now_ns() < deadline && !failed)
         fork_one(&rng);
+    pthread_barrier_wait(&together);
     for (unsigned i = 0; i < arg.threads; i++) {
         void *n;
 

@@ -204,15 +204,21 @@ static void operate(struct worker *w)
     }
 }
 
+/* Threads begin and end together, before the first fork and after the last: a sanitizer's allocator, which does not know of fork,
+ * is used by both, and a child would inherit its locks as they are. */
+static pthread_barrier_t together;
+
 static void *work(void *p)
 {
     struct worker *w = p;
 
+    pthread_barrier_wait(&together);
     while (!failed && now_ns() < deadline) {
         pthread_rwlock_rdlock(&between_ops);
         operate(w);
         pthread_rwlock_unlock(&between_ops);
     }
+    pthread_barrier_wait(&together);
     return NULL;
 }
 
@@ -295,10 +301,13 @@ static void run_forks(struct worker *w)
 
 static void run_threads(struct worker *w)
 {
+    pthread_barrier_init(&together, NULL, arg.threads + 1);
     for (unsigned i = 0; i < arg.threads; i++)
         pthread_create(&w[i].thread, NULL, work, &w[i]);
+    pthread_barrier_wait(&together);
     if (arg.fork)
         run_forks(w);
+    pthread_barrier_wait(&together);
     for (unsigned i = 0; i < arg.threads; i++)
         pthread_join(w[i].thread, NULL);
     for (unsigned i = 0; i < arg.threads && !failed; i++)

@@ -514,7 +514,8 @@ static uintptr_t explore_realloc(struct explorer *e)
 {
     if (far_range_free(e->r->p, REGION * RIG_PAGE) < 0)
         return 1002;
-    e->r->p = far_range_alloc(REGION * RIG_PAGE, RIG_PAGE);
+    /* Atomic for shake(), which has any of them evicted, an old one as well. */
+    far_atomic_store_relaxed(&e->r->p, (uint64_t *)far_range_alloc(REGION * RIG_PAGE, RIG_PAGE));
     memset(e->r->version, 0, sizeof(e->r->version));
     return e->r->p ? 0 : 1003;
 }
@@ -656,7 +657,7 @@ static void shake(struct far_random *r)
         break;
     case 2:
         if (!held && !rig_wire.hold_to_client && !rig_wire.hold_to_node)
-            evict_now(e->regions[0].p + far_random_below(r, REGION - 16) * RIG_WORDS, 16);
+            evict_now(far_atomic_load_relaxed(&e->regions[0].p) + far_random_below(r, REGION - 16) * RIG_WORDS, 16);
         break;
     case 3:
         rig_write_poll();
