@@ -87,7 +87,7 @@ void bench_node_stop(struct bench_node *n)
 {
     if (!n->pid)
         return;
-    kill(n->pid, SIGTERM);
+    kill(n->pid, SIGKILL); /* SIGTERM would wait for the lease of a program that ended without a word */
     waitpid(n->pid, NULL, 0);
     n->pid = 0;
 }
