@@ -58,6 +58,8 @@ static void dropped(const struct far_claim *c)
                                                     : far_word_make(FAR_PAGE_REMOTE, flags, far_pager_stamp(), slot));
 }
 
+_Static_assert(FAR_EVICT_BATCH <= FAR_VM_SCATTERED, "a batch goes with one call");
+
 static unsigned drop_claims(const struct far_claim *c, unsigned n)
 {
     uintptr_t pages[FAR_EVICT_BATCH];

@@ -103,15 +103,16 @@ int far_slab_init(const struct far_slab_source *source)
     return 0;
 }
 
-static size_t tables_bytes(uint32_t slots)
+/* The map of slots, and the generations of the first `gens` of them. */
+static size_t tables_bytes(uint32_t slots, uint32_t gens)
 {
-    return far_align_up(far_div_up(slots, 64) * 8 + (uint64_t)slots * 4, 4096);
+    return far_align_up(far_div_up(slots, 64) * 8 + (uint64_t)gens * 4, 4096);
 }
 
-/* What of them has memory behind it: the map, and generations of slots that were taken at some time. */
+/* What has memory behind it: generations of slots that were taken at some time. */
 static size_t touched_bytes(const struct span *s)
 {
-    return far_align_up(far_div_up(s->slots, 64) * 8 + (uint64_t)s->top * 4, 4096);
+    return tables_bytes(s->slots, s->top);
 }
 
 static void publish_locked(void)
@@ -124,7 +125,7 @@ static int span_add_locked(uint64_t id, struct far_node *node, uint64_t bytes, u
 {
     uint32_t slots = (uint32_t)far_min(bytes / far_slab_class_bytes(class_index), GRANULE_MASK + 1);
     uint32_t index = slab.count;
-    void *tables = far_os_map(tables_bytes(slots));
+    void *tables = far_os_map(tables_bytes(slots, slots));
 
     if (!tables)
         return -ENOMEM;
@@ -132,7 +133,7 @@ static int span_add_locked(uint64_t id, struct far_node *node, uint64_t bytes, u
         for (index = 1; slab.spans[index].state != SPAN_UNUSED; index++)
             ;
     else if (slab.count == MAX_SPANS) {
-        far_os_unmap(tables, tables_bytes(slots));
+        far_os_unmap(tables, tables_bytes(slots, slots));
         return -ENOSPC;
     } else
         slab.count++;
@@ -154,7 +155,7 @@ static void span_remove_locked(struct span *s)
 {
     far_list_remove(&s->link);
     far_budget_add_meta(-(int64_t)touched_bytes(s));
-    far_os_unmap(s->taken, tables_bytes(s->slots));
+    far_os_unmap(s->taken, tables_bytes(s->slots, s->slots));
     slab.held--;
     slab.unused++;
     *s = (struct span){.state = SPAN_UNUSED};
