@@ -11,7 +11,9 @@
 #include "base/bits.h"
 #include "base/clock.h"
 
-static uint64_t mapped_bytes; /* relaxed; only ever added to and subtracted from */
+/* Subtracted from (release) before memory goes and added to (acquire) once there is more: who gets an address that another
+ * thread gave back comes after it, as the kernel sees to. */
+static uint64_t mapped_bytes;
 
 void *far_os_map(size_t bytes)
 {
@@ -24,7 +26,7 @@ void *far_os_map(size_t bytes)
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (ret < 0 && ret > -4096)
         return NULL;
-    far_atomic_add_relaxed(&mapped_bytes, size);
+    far_atomic_add_acquire(&mapped_bytes, size);
     return (void *)ret;
 }
 
@@ -36,8 +38,9 @@ void far_os_unmap(void *mem, size_t bytes)
         return;
     /* Only wrong arguments (our bug) or a full table of mappings make it fail; the memory then stays
      * counted. */
-    if (far_syscall2(SYS_munmap, mem, size) == 0)
-        far_atomic_sub_relaxed(&mapped_bytes, size);
+    far_atomic_sub_release(&mapped_bytes, size);
+    if (far_syscall2(SYS_munmap, mem, size) < 0)
+        far_atomic_add_relaxed(&mapped_bytes, size);
 }
 
 size_t far_os_mapped_bytes(void)

@@ -248,7 +248,7 @@ static void pick_flushes(void)
         if (far_heap_holds(p))
             flag(ev.flush.words[i], p, 0, true);
     }
-    ev.flush.n = 0;
+    far_atomic_store_relaxed(&ev.flush.n, 0u);
     far_spin_unlock(&ev.flush.lock);
 }
 
@@ -504,8 +504,10 @@ static bool flush_post(struct far_word *w)
 
     far_spin_lock(&ev.flush.lock);
     ok = ev.flush.n < FLUSHES;
-    if (ok)
-        ev.flush.words[ev.flush.n++] = w;
+    if (ok) {
+        ev.flush.words[ev.flush.n] = w;
+        far_atomic_store_relaxed(&ev.flush.n, ev.flush.n + 1);
+    }
     far_spin_unlock(&ev.flush.lock);
     far_evacuate_kick();
     return ok;

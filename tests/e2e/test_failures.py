@@ -455,11 +455,11 @@ def test_private_node_ends_with_its_program(victim, how):
 def test_private_node_outlives_the_parent(victim):
     v = victim().fill()
     pid = private_pid(v.pid)
-    v.send("leave sleep 1500;check")
-    time.sleep(0.3)
+    v.send("leave sleep 0;orphan;sleep 1000;check")
+    assert v.answer() == "slept"
     v.proc.kill()
     v.proc.wait()
-    assert v.answer() == "slept" and v.answer() == "right"
+    assert v.answer() == "orphaned" and v.answer() == "slept" and v.answer() == "right"
     wait_gone(pid, 2)
 
 
@@ -688,18 +688,18 @@ def test_child_outlives_a_killed_parent(start, victim):
     """Over tcp; test_private_node_outlives_the_parent is about unix."""
     n = start("--memory=96M", "--lease=1s", "--keep=0s", url=address("tcp"))
     v = victim(n.url, lease="1s").fill()
-    v.send("leave sleep 1600;check", "again 8")
+    v.send("leave orphan;sleep 1600;check", "again 8")
     assert v.answer() == "filled"
     v.proc.kill()
     v.proc.wait()
-    assert v.answer() == "slept" and v.answer() == "right", "as it was at fork"
+    assert v.answer() == "orphaned" and v.answer() == "slept" and v.answer() == "right", "as it was at fork"
 
 
 def test_node_killed_under_a_family(start, victim):
     n = start("--memory=96M")
     v = victim(n.url, deadline="1s").fill()
-    v.send("fork sleep 700;page 5")
-    time.sleep(0.3)
+    v.send("fork sleep 0;sleep 400;page 5")
+    assert v.answer() == "slept", "there is a child"
     n.kill()
     assert v.answer() == "slept"
     assert v.answer() == f"child {signal.SIGBUS}" or v.answer() == f"child {128 + signal.SIGBUS}"

@@ -15,6 +15,7 @@
  *   leave COMMAND     the same, but the child is not waited for   ANSWER
  *   daemon            daemon(3): goes on in the background        daemon PID
  *   exec TIMES        fork and exec /bin/true                     executed
+ *   orphan            waits until its parent has ended            orphaned
  *   catch             from now on SIGBUS is caught                catching (and each time: caught)
  *   sleep MS          touches nothing meanwhile                   slept
  *
@@ -42,6 +43,7 @@ static struct {
     uint64_t seed;
 } block;
 
+static pid_t parent; /* of a forked child */
 static sigjmp_buf caught;
 
 static void answer(const char *fmt, ...)
@@ -192,6 +194,14 @@ static void become_daemon(void)
         answer("no daemon %d", errno);
 }
 
+/* For a child whose parent is ended by somebody else: it goes on then, however long fork took. */
+static void wait_for_end_of_parent(void)
+{
+    while (getppid() == parent)
+        usleep(1000);
+    answer("orphaned");
+}
+
 static void run_one(char *line);
 
 static void run(char *line)
@@ -206,8 +216,10 @@ static void run(char *line)
 
 static void fork_and(char *command, int wait_for_it)
 {
-    pid_t pid = fork();
     int status = 0;
+
+    parent = getpid();
+    pid_t pid = fork();
 
     if (pid == 0) {
         run(command);
@@ -253,7 +265,9 @@ static void run_one(char *line)
     else if (!strcmp(line, "catch")) {
         signal(SIGBUS, on_bus);
         answer("catching");
-    } else if (!strncmp(line, "sleep ", 6)) {
+    } else if (!strcmp(line, "orphan"))
+        wait_for_end_of_parent();
+    else if (!strncmp(line, "sleep ", 6)) {
         usleep((useconds_t)(a * 1000));
         answer("slept");
     } else
