@@ -9,6 +9,7 @@
 #include "core/local/heat.h"
 #include "core/local/queue.h"
 #include "core/page/pager.h"
+#include "core/page/rewrite.h"
 #include "core/page/take.h"
 #include "core/page/victim.h"
 #include "core/page/writeback.h"
@@ -51,9 +52,13 @@ static bool is_droppable(const struct far_claim *c)
 
 static void dropped(const struct far_claim *c)
 {
-    unsigned flags = far_word_flags(c->was) & FAR_F_STICKY;
+    unsigned flags = far_word_flags(c->was) & (FAR_F_STICKY | FAR_F_WRITTEN);
     far_slot slot = far_word_value(c->was);
 
+    if (far_word_flags(c->was) & FAR_F_PROBE) {
+        far_rewrite_probed(far_word_flags(c->was) & FAR_F_AHEAD, false);
+        flags &= ~FAR_F_WRITTEN;
+    }
     far_page_release(c->page, slot == FAR_SLOT_NONE ? far_word_make(FAR_PAGE_ZERO, flags, 0, 0)
                                                     : far_word_make(FAR_PAGE_REMOTE, flags, far_pager_stamp(), slot));
 }
@@ -201,7 +206,8 @@ static bool make_remote(uint64_t index)
         }
         return false;
     }
-    if (!far_page_cas(page, &w, far_word_make(FAR_PAGE_REMOTE, far_word_flags(w) & FAR_F_STICKY, far_pager_stamp(), slot)))
+    if (!far_page_cas(page, &w, far_word_make(FAR_PAGE_REMOTE, (far_word_flags(w) & FAR_F_STICKY) | FAR_F_WRITTEN,
+                                              far_pager_stamp(), slot)))
         return false;
     v->slot = FAR_SLOT_NONE;
     return true;

@@ -14,6 +14,7 @@
 #include "core/page/fetch.h"
 #include "core/page/pager.h"
 #include "core/page/readahead.h"
+#include "core/page/rewrite.h"
 #include "core/page/service.h"
 #include "core/page/victim.h"
 #include "core/page/window.h"
@@ -229,6 +230,7 @@ static bool fault_zero(uint64_t page, far_page_word w, bool write, uint64_t now)
 static bool fault_remote(uint64_t page, far_page_word w, bool write, uint64_t now)
 {
     struct far_ahead ahead;
+    bool dirty = write || ((far_word_flags(w) & FAR_F_WRITTEN) && far_rewrite_expected(false));
 
     if (!far_fetch_ready()) {
         wait_for_buffer();
@@ -240,7 +242,7 @@ static bool fault_remote(uint64_t page, far_page_word w, bool write, uint64_t no
         far_budget_uncharge(1);
         return false;
     }
-    if (!far_fetch_add(page, w, write, now)) {
+    if (!far_fetch_add(page, w, dirty, now)) {
         far_budget_uncharge(1);
         far_page_release(page, w);
         wait_for_buffer();
@@ -266,9 +268,9 @@ static bool fault_victim(uint64_t page, far_page_word w, bool write, uint64_t no
         return false;
     }
     /* We own the page, so a CLEAN victim stays so until we leave it; a WRITING one may become CLEAN, no harm. */
-    bool clean = far_atomic_load_acquire(&far_victims.ring[index].state) == FAR_VICTIM_CLEAN && !write;
+    bool dirty = write || far_atomic_load_acquire(&far_victims.ring[index].state) != FAR_VICTIM_CLEAN || far_rewrite_expected(false);
     int ret = far_uffd_copy(far_pager.uffd, far_page_addr(page), (const void *)far_victim_addr(index),
-                            FAR_OS_PAGE_SIZE, clean, &done);
+                            FAR_OS_PAGE_SIZE, !dirty, &done);
 
     if (far_unlikely(ret < 0)) { /* the mapping is going away: it stays a victim */
         far_budget_uncharge(1);
@@ -277,8 +279,8 @@ static bool fault_victim(uint64_t page, far_page_word w, bool write, uint64_t no
         return true;
     }
     far_victim_leave(index, &slot);
-    far_page_release_there(page, far_word_make(clean ? FAR_PAGE_CLEAN : FAR_PAGE_DIRTY,
-                                               (far_word_flags(w) & FAR_F_STICKY) | FAR_F_MAIN, 0, slot));
+    far_page_release_there(page, far_word_make(dirty ? FAR_PAGE_DIRTY : FAR_PAGE_CLEAN,
+                                               (far_word_flags(w) & FAR_F_STICKY) | FAR_F_MAIN | (dirty ? 0 : FAR_F_PROBE), 0, slot));
     far_counter_inc(FAR_C_victim_hits);
     return true;
 }
@@ -302,9 +304,13 @@ static bool fault_protected(uint64_t page, far_page_word w)
             !far_page_cas(page + n, &next, far_word_with_state(next, FAR_PAGE_BUSY)))
             break;
     }
+    if (far_word_flags(w) & FAR_F_PROBE)
+        far_rewrite_probed(far_word_flags(w) & FAR_F_AHEAD, true);
     far_uffd_protect(far_pager.uffd, far_page_addr(page), (size_t)n << FAR_PAGE_SHIFT, false);
-    for (unsigned i = 0; i < n; i++)
-        far_page_release(page + i, far_word_with_state(far_page_load(page + i), FAR_PAGE_DIRTY));
+    for (unsigned i = 0; i < n; i++) {
+        w = far_word_with_flags(far_page_load(page + i), 0, FAR_F_PROBE | FAR_F_AHEAD);
+        far_page_release(page + i, far_word_with_state(w, FAR_PAGE_DIRTY));
+    }
     far_counter_inc(FAR_C_faults_wp);
     return true;
 }

@@ -13,6 +13,7 @@
 #include "core/page/fault.h"
 #include "core/page/loss.h"
 #include "core/page/pager.h"
+#include "core/page/rewrite.h"
 
 #define OPS_MOST   16u
 #define OP_PAGES   16u
@@ -83,8 +84,10 @@ static bool refault_is_near(far_page_word was)
 
 static void installed(struct fetch_op *op, unsigned i)
 {
-    unsigned flags = far_word_flags(op->was[i]) & FAR_F_STICKY;
+    unsigned flags = far_word_flags(op->was[i]) & (FAR_F_STICKY | FAR_F_WRITTEN);
 
+    if (!op->write[i] && (flags & FAR_F_WRITTEN))
+        flags |= op->demand_ns[i] ? FAR_F_PROBE : FAR_F_PROBE | FAR_F_AHEAD;
     if (op->demand_ns[i] && refault_is_near(op->was[i])) {
         flags |= FAR_F_MAIN;
         far_counter_inc(FAR_C_refetch);
@@ -268,7 +271,7 @@ void far_fetch_ahead(uint64_t page, unsigned count, int direction)
             far_budget_uncharge(1);
             continue;
         }
-        if (!add(p, w, false, 0, n <= FIRST_OP ? FIRST_OP : OP_PAGES, 2)) {
+        if (!add(p, w, (far_word_flags(w) & FAR_F_WRITTEN) && far_rewrite_expected(true), 0, n <= FIRST_OP ? FIRST_OP : OP_PAGES, 2)) {
             far_page_release(p, w);
             far_budget_uncharge(1);
             return;

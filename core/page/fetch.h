@@ -20,7 +20,7 @@ bool far_fetch_ready(void);
  * it as DIRTY. false: buffers are short after all, the page is still the caller's. */
 bool far_fetch_add(uint64_t page, far_page_word was, bool write, uint64_t now_ns);
 /* Claims, charges and adds REMOTE pages next to `page`, as memory and buffers allow. They come in CLEAN, whatever the
- * fault was: those that nobody writes to after all would be sent back otherwise. */
+ * fault was, unless rewrite.h says otherwise: those that nobody writes to after all would be sent back. */
 void far_fetch_ahead(uint64_t page, unsigned count, int direction);
 void far_fetch_flush(void);
 /* Requests under way. */

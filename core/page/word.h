@@ -49,6 +49,9 @@ enum far_page_state {
 #define FAR_F_MAIN    0x04u /* it came back soon after an eviction: belongs in the main queue */
 #define FAR_F_PINNED  0x08u /* never evicted: mlock */
 #define FAR_F_HIDDEN  0x10u /* never evicted or fetched ahead: the program took read access away (PROT_NONE) */
+#define FAR_F_WRITTEN 0x20u /* REMOTE, CLEAN: it was dirty when it left last (rewrite.h) */
+#define FAR_F_PROBE   0x40u /* CLEAN: it came in protected although it was WRITTEN, to see whether it will be again */
+#define FAR_F_AHEAD   0x80u /* CLEAN, a probe: nobody asked for it */
 #define FAR_F_KEPT    (FAR_F_PINNED | FAR_F_HIDDEN)
 #define FAR_F_STICKY  (FAR_F_QUEUED | FAR_F_KEPT) /* carried along from state to state */
 

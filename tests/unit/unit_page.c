@@ -115,6 +115,50 @@ static void fault__victim_that_is_written_comes_back_clean(void **unused)
     page_free(p, 1);
 }
 
+/* Reads pages that were all written once, and writes them then or does not; returns how many came in unprotected. */
+static unsigned read_pages(uint64_t *p, unsigned n, uint64_t times, bool write)
+{
+    unsigned dirty = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t *q = p + i * RIG_WORDS;
+
+        assert_true(rig_read(q) == i + 1 && rig_read(q + 1) == times);
+        dirty += rig_state(q) == FAR_PAGE_DIRTY;
+        if (write)
+            rig_write(q + 1, times + 1);
+        rig_evict_all(q, RIG_PAGE);
+    }
+    return dirty;
+}
+
+static void fault__reads_that_become_writes_are_learnt_and_forgotten(void **unused)
+{
+    const unsigned n = 200;
+    uint64_t *p = page_new(n), times = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        rig_write(p + i * RIG_WORDS, i + 1);
+        rig_evict_all(p + i * RIG_WORDS, RIG_PAGE);
+    }
+    assert_int_equal(read_pages(p, n / 2, times, false), 0); /* nothing is known yet: they come in protected */
+    for (unsigned i = 0; i < n / 2; i++)
+        rig_write(p + i * RIG_WORDS + 1, 0);
+    rig_evict_all(p, n / 2 * RIG_PAGE);
+    for (; times < 2; times++)
+        read_pages(p, n, times, true);
+    assert_in_range(read_pages(p, n, times, true), n * 3 / 4, n - 1); /* the others are probes */
+    times++;
+    for (unsigned turns = 0; turns < 50; turns++)
+        read_pages(p, n, times, false);
+    assert_int_equal(read_pages(p, n, times, false), 0);
+    rig_write(p, 1);
+    rig_evict_all(p, RIG_PAGE);
+    assert_true(rig_read(p) == 1);
+    assert_int_equal(rig_state(p), FAR_PAGE_CLEAN);
+    page_free(p, n);
+}
+
 /* Two threads wait for one page; both get it. */
 static uintptr_t load(void *p)
 {
@@ -749,6 +793,7 @@ int main(void)
         cmocka_unit_test(fault__remote_comes_back_clean_and_leaves_without_a_write),
         cmocka_unit_test(fault__remote_for_a_writer_is_dirty),
         cmocka_unit_test(fault__victim_that_is_written_comes_back_clean),
+        cmocka_unit_test(fault__reads_that_become_writes_are_learnt_and_forgotten),
         cmocka_unit_test(fault__two_threads_one_page),
         cmocka_unit_test(range_drop__waits_for_a_fetch),
         cmocka_unit_test(range_drop__from_every_state),
