@@ -114,7 +114,10 @@ static void react_to_echo(struct far_tcp_sock *s, const struct far_tcp_ack *a, u
 {
     if (s->cc.ops->echo && s->ecn_ok)
         s->cc.ops->echo(&s->cc, a->d.acked, a->ece, s->snd_una, s->snd_nxt);
-    if (!a->ece || s->rec.phase != PHASE_OPEN || seq_lt(s->snd_una, s->cwr_point))
+    if (seq_lt(s->snd_una, s->cwr_point))
+        return;
+    s->cwr_point = s->snd_una; /* follows, or 2^31 bytes later it would lie ahead and hide every echo */
+    if (!a->ece || s->rec.phase != PHASE_OPEN)
         return;
     s->cc.ssthresh = far_tcp_cc_reduce(&s->cc, true, now);
     s->cc.cwnd = far_min(s->cc.cwnd, s->cc.ssthresh);
