@@ -71,6 +71,13 @@ static bool lower(struct far_tcp_sock *s, uint32_t mtu, uint64_t now)
     return true;
 }
 
+/* The path has what it has now. It may have more one day: RFC 1191 section 6.3. */
+static void pause_search(struct far_tcp_sock *s, uint64_t now)
+{
+    s->mtu_high = ceiling_of(s);
+    s->mtu_next_probe_ns = now + PAUSE_NS;
+}
+
 bool far_tcp_pmtu_too_big(struct far_tcp_sock *s, uint32_t mtu, uint64_t now)
 {
     for (size_t i = RUNGS; i-- && !mtu;) /* RFC 1191 section 7: a router that does not say */
@@ -78,8 +85,7 @@ bool far_tcp_pmtu_too_big(struct far_tcp_sock *s, uint32_t mtu, uint64_t now)
             mtu = LADDER[i];
     if (!lower(s, mtu, now))
         return false;
-    s->mtu_high = s->path_mtu;
-    s->mtu_next_probe_ns = now + PAUSE_NS;
+    pause_search(s, now);
     return true;
 }
 
@@ -107,12 +113,15 @@ void far_tcp_pmtu_timeout(struct far_tcp_sock *s, uint64_t now)
     s->rec.backoff = 0;
 }
 
+/* Likely sizes first, then the most there may be, then halves of what is left: a failure costs a segment. */
 static uint32_t next_rung(const struct far_tcp_sock *s)
 {
     for (size_t i = 0; i < RUNGS; i++)
         if (LADDER[i] > s->path_mtu && LADDER[i] <= s->mtu_high)
             return LADDER[i];
-    return s->mtu_high > s->path_mtu + 8 ? s->mtu_high : 0;
+    if (s->mtu_high <= s->path_mtu + 8)
+        return 0;
+    return s->mtu_high == ceiling_of(s) ? s->mtu_high : (s->path_mtu + s->mtu_high + 1) / 2;
 }
 
 uint32_t far_tcp_pmtu_probe_due(const struct far_tcp_sock *s, uint64_t now)
@@ -152,7 +161,10 @@ static void probe_failed(struct far_tcp_sock *s, uint64_t now)
 {
     s->mtu_probe_out = false;
     s->mtu_high = s->mtu_probe_size - 1;
-    s->mtu_next_probe_ns = now + (next_rung(s) ? FIRST_PROBE_NS : PAUSE_NS);
+    if (next_rung(s))
+        s->mtu_next_probe_ns = now + FIRST_PROBE_NS;
+    else
+        pause_search(s, now);
 }
 
 void far_tcp_pmtu_acked(struct far_tcp_sock *s, bool delivered, uint64_t now)
