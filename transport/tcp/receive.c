@@ -77,20 +77,13 @@ static void take_in_order(struct far_tcp_sock *s, const uint8_t *data, uint32_t 
     s->stack->counters.bytes_in += len;
 }
 
-/* Into the ring where it belongs, what is not held yet; false if there are too many holes. */
-static bool store(struct far_tcp_sock *s, uint32_t start, uint32_t end, const uint8_t *data)
+/* Into the ring where it belongs, what is not held yet. */
+static void store(struct far_tcp_sock *s, uint32_t start, uint32_t end, const uint8_t *data)
 {
     struct far_tcp_block gap;
     uint32_t base = s->rcv_nxt - s->receive.used, at = start;
-    struct far_tcp_reassembly *r = &s->reassembly;
-    if (seq_gt(start, s->rcv_nxt) && r->n == FAR_TCP_MAX_RANGES) {
-        uint32_t probe = start;
-        if (far_tcp_reassembly_gap(r, &probe, end, &gap) && gap.start == start && gap.end == end)
-            return false;
-    }
-    while (far_tcp_reassembly_gap(r, &at, end, &gap))
+    while (far_tcp_reassembly_gap(&s->reassembly, &at, end, &gap))
         ring_write(&s->receive, gap.start - base, data + (gap.start - start), gap.end - gap.start);
-    return true;
 }
 
 static void note_duplicate(struct far_tcp_sock *s, uint32_t start, uint32_t end)
@@ -106,10 +99,13 @@ static void take_out_of_order(struct far_tcp_sock *s, uint32_t start, uint32_t e
 {
     struct far_tcp_block gap;
     uint32_t at = start;
-    if (!far_tcp_reassembly_gap(&s->reassembly, &at, end, &gap))
+    if (!far_tcp_reassembly_gap(&s->reassembly, &at, end, &gap)) {
         note_duplicate(s, start, end);
-    else if (!store(s, start, end, data) || far_tcp_reassembly_add(&s->reassembly, start, end))
-        s->stack->counters.reassembly_dropped++;
+    } else {
+        store(s, start, end, data); /* first: what is added counts as held */
+        if (far_tcp_reassembly_add(&s->reassembly, start, end))
+            s->stack->counters.reassembly_dropped++;
+    }
     ack_immediately(s, now);
 }
 
