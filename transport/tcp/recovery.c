@@ -179,6 +179,7 @@ static void note_progress(struct far_tcp_sock *s, const struct far_tcp_ack *a, u
     if (a->d.acked) {
         r->progress_ns = now;
         r->timeouts_in_row = 0;
+        s->soft_error = 0; /* the peer was reached since */
     }
     if (a->d.delivered)
         r->probe_base_ns = now;
