@@ -197,7 +197,7 @@ void far_tcp_receive(struct far_tcp_sock *s, const struct far_tcp_segment *g, ui
 
 void far_tcp_receive_duplicate(struct far_tcp_sock *s, const struct far_tcp_segment *g, uint64_t now)
 {
-    if (g->len)
+    if (g->len && seq_le(g->seq + g->len, s->rcv_nxt)) /* what lies beyond the window was never held */
         note_duplicate(s, g->seq, g->seq + g->len);
     ack_immediately(s, now);
 }
