@@ -46,6 +46,14 @@ static bool is_dsack(const struct far_tcp_segment *g)
     return g->options.blocks > 1 && seq_le(b[1].start, b[0].start) && seq_le(b[0].end, b[1].end);
 }
 
+/* RFC 3708 section 3: the network duplicates too, and that says nothing about what we sent again. */
+static bool may_be_of_copy(const struct far_tcp_sock *s, const struct far_tcp_block *b)
+{
+    if (seq_le(b->end, s->snd_una))
+        return seq_gt(b->end, s->rec.undo_start);
+    return far_tcp_scoreboard_was_repeated(&s->board, b->start);
+}
+
 static void sort_blocks(struct far_tcp_block *b, unsigned n)
 {
     for (unsigned i = 1; i < n; i++)
@@ -62,6 +70,7 @@ static void take_blocks(struct far_tcp_sock *s, const struct far_tcp_segment *g,
     struct far_tcp_block sorted[FAR_TCP_MAX_SACK_BLOCKS];
     unsigned n = 0;
     a->dsack = is_dsack(g);
+    a->dsack_of_copy = a->dsack && may_be_of_copy(s, g->options.block);
     for (unsigned i = a->dsack; i < g->options.blocks; i++) {
         struct far_tcp_block b = g->options.block[i];
         if (seq_lt(b.start, b.end) && seq_ge(b.start, s->snd_una) && seq_le(b.end, s->snd_nxt))

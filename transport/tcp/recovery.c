@@ -15,7 +15,7 @@ static void remember(struct far_tcp_sock *s)
     r->prior_cwnd = s->cc.cwnd;
     r->prior_ssthresh = s->cc.ssthresh;
     r->undo_start = s->snd_una;
-    r->undo_retransmits = 0;
+    r->undo_retransmits = r->probing && r->probe_is_retransmit; /* its duplicate may still be reported */
     r->can_undo = true;
     r->retransmit_stamped = false;
 }
@@ -77,7 +77,7 @@ static bool spurious(const struct far_tcp_sock *s, const struct far_tcp_ack *a)
     if (r->phase != PHASE_OPEN && a->d.acked && a->has_ts && r->retransmit_stamped &&
         seq_lt(a->tsecr, r->retransmit_ts))
         return true;
-    return a->dsack && r->retransmit_stamped && !r->undo_retransmits;
+    return a->dsack_of_copy && r->retransmit_stamped && !r->undo_retransmits;
 }
 
 /* --- moving the window
@@ -183,7 +183,7 @@ static void note_progress(struct far_tcp_sock *s, const struct far_tcp_ack *a, u
     }
     if (a->d.delivered)
         r->probe_base_ns = now;
-    if (a->dsack && r->undo_retransmits)
+    if (a->dsack_of_copy && r->undo_retransmits)
         r->undo_retransmits--;
 }
 

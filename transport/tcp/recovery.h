@@ -23,6 +23,7 @@ struct far_tcp_ack {
     uint32_t prior_una;
     uint32_t tsecr;
     bool has_ts, dsack, duplicate; /* duplicate: in the sense of RFC 5681 section 2 */
+    bool dsack_of_copy;            /* the duplicate reported may be of what was sent again */
     bool ece;
 };
 

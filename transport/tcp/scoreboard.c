@@ -256,6 +256,14 @@ bool far_tcp_scoreboard_split(struct far_tcp_scoreboard *b, uint32_t i, uint32_t
     return true;
 }
 
+bool far_tcp_scoreboard_was_repeated(const struct far_tcp_scoreboard *b, uint32_t seq)
+{
+    uint32_t i = b->sent[0].next;
+    while (i && seq_lt(b->sent[i].seq, seq))
+        i = b->sent[i].next;
+    return i && b->sent[i].seq == seq && b->sent[i].flags & SENT_AGAIN;
+}
+
 void far_tcp_scoreboard_forget_lost(struct far_tcp_scoreboard *b)
 {
     uint32_t i;

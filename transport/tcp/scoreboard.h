@@ -45,6 +45,8 @@ uint32_t far_tcp_scoreboard_next_lost(struct far_tcp_scoreboard *b);
 void far_tcp_scoreboard_sent_again(struct far_tcp_scoreboard *b, uint32_t i, uint64_t now_ns);
 /* Cuts descriptor i before `at`; false when no descriptor is free. */
 bool far_tcp_scoreboard_split(struct far_tcp_scoreboard *b, uint32_t i, uint32_t at);
+/* Whether the segment in flight that begins at seq was sent more than once. */
+bool far_tcp_scoreboard_was_repeated(const struct far_tcp_scoreboard *b, uint32_t seq);
 /* Nothing is lost after all (undo). */
 void far_tcp_scoreboard_forget_lost(struct far_tcp_scoreboard *b);
 /* The peer reneged: nothing is held by it (RFC 2018 section 8). */
