@@ -263,6 +263,8 @@ void far_tcp_output_window_probe(struct far_tcp_sock *s, uint64_t now)
         return;
     }
     /* What lies before the ring's head stands in for the octet: the peer has had it and only says where it is. */
+    if (!s->send.head && ring_free(&s->send))
+        s->send.data[s->send.size - 1] = 0; /* it may be of an earlier connection, to somebody else */
     struct far_tcp_out out = {.seq = s->snd_nxt - 1, .offset = s->send.size - 1, .len = 1};
     (void)far_tcp_emit(s, &out, now);
 }
