@@ -76,6 +76,34 @@ static void far_tcp_scoreboard_ack__an_early_answer_to_a_copy_is_ambiguous(void 
     assert_true(d.acked_again);
 }
 
+/* Whatever was lost, held and sent again: afterwards all are in flight, by time. */
+static void far_tcp_scoreboard_forget__puts_all_back_by_time(void **state)
+{
+    struct far_random random;
+    far_random_seed(&random, test_seed(__func__));
+    for (int round = 0; round < 1000; round++) {
+        struct far_tcp_scoreboard b = filled();
+        struct far_tcp_delivery d = delivery();
+        for (uint32_t step = 0; step < 20; step++) {
+            uint32_t at = 100 * (uint32_t)far_random_below(&random, SEGMENTS), i = 1 + at / 100;
+            if (far_random_chance(&random, 1, 3))
+                far_tcp_scoreboard_sack(&b, at, at + 100, &d);
+            else if (b.sent[i].flags & SENT_LOST)
+                far_tcp_scoreboard_sent_again(&b, i, 2000 + step);
+            else
+                far_tcp_scoreboard_mark_lost(&b, i);
+        }
+        far_tcp_scoreboard_forget_lost(&b);
+        far_tcp_scoreboard_forget_sacked(&b);
+        uint32_t n = 0;
+        uint64_t newest = 0;
+        for (uint32_t i = b.sent[0].time_next; i; newest = b.sent[i].sent_ns, i = b.sent[i].time_next, n++)
+            assert_true(b.sent[i].sent_ns >= newest && b.sent[b.sent[i].time_next].time_prev == i);
+        assert_int_equal(n, SEGMENTS);
+        assert_int_equal(b.lost + b.sacked, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +111,7 @@ int main(void)
         cmocka_unit_test(far_tcp_scoreboard_sack__marks_whole_segments_once),
         cmocka_unit_test(far_tcp_scoreboard_next_lost__in_order_of_sequence),
         cmocka_unit_test(far_tcp_scoreboard_ack__an_early_answer_to_a_copy_is_ambiguous),
+        cmocka_unit_test(far_tcp_scoreboard_forget__puts_all_back_by_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,13 +34,17 @@ static void time_unlink(struct far_tcp_scoreboard *b, uint32_t i)
     sent[i].flags &= (uint8_t)~SENT_TIMED;
 }
 
-/* Back into the list by time at its place: it is scanned from the newest, undo is rare. */
-static void time_insert(struct far_tcp_scoreboard *b, uint32_t i)
+/* Back into the list by time at its place, looked for from `at` on, where the one before it by sequence went: most
+ * were sent in that order, so that all of them together cost one walk. Returns i. */
+static uint32_t time_insert(struct far_tcp_scoreboard *b, uint32_t at, uint32_t i)
 {
-    uint32_t at = b->sent[0].time_prev;
-    while (at && b->sent[at].sent_ns > b->sent[i].sent_ns)
-        at = b->sent[at].time_prev;
+    struct far_tcp_sent *sent = b->sent;
+    while (sent[at].time_next && sent[sent[at].time_next].sent_ns <= sent[i].sent_ns)
+        at = sent[at].time_next;
+    while (at && sent[at].sent_ns > sent[i].sent_ns)
+        at = sent[at].time_prev;
     time_link_after(b, at, i);
+    return i;
 }
 
 static uint32_t take_free(struct far_tcp_scoreboard *b)
@@ -266,21 +270,21 @@ bool far_tcp_scoreboard_was_repeated(const struct far_tcp_scoreboard *b, uint32_
 
 void far_tcp_scoreboard_forget_lost(struct far_tcp_scoreboard *b)
 {
-    uint32_t i;
+    uint32_t i, at = 0;
     while ((i = far_tcp_scoreboard_next_lost(b))) {
         b->lost -= b->sent[i].end - b->sent[i].seq;
         b->sent[i].flags &= (uint8_t)~SENT_LOST;
-        time_insert(b, i);
+        at = time_insert(b, at, i);
     }
 }
 
 void far_tcp_scoreboard_forget_sacked(struct far_tcp_scoreboard *b)
 {
-    for (uint32_t i = b->sent[0].next; i; i = b->sent[i].next) {
+    for (uint32_t i = b->sent[0].next, at = 0; i; i = b->sent[i].next) {
         if (!(b->sent[i].flags & SENT_SACKED))
             continue;
         b->sent[i].flags &= (uint8_t)~SENT_SACKED;
-        time_insert(b, i);
+        at = time_insert(b, at, i);
     }
     b->sacked = b->sacked_segments = b->sack_hint = 0;
 }
