@@ -19,7 +19,8 @@
 #include "transport/tcp/sock.h"
 #include "transport/tcp/timers.h"
 
-#define HEADER_BYTES 20
+#define HEADER_BYTES  20
+#define ANSWER_GAP_NS UINT64_C(10000000) /* of a connection to bare segments outside its window */
 
 /* --- the header
  * ----------------------------------------------------------------------------------------------- */
@@ -101,12 +102,17 @@ static int not_acceptable(struct far_tcp_sock *s, const struct far_tcp_segment *
     s->stack->counters.out_of_window++;
     if (g->flags & TH_RST)
         return -EPROTO;
-    /* Duplicate data means that an acknowledgement got lost: always answer. Bare segments could answer
-     * each other for ever. */
-    if (g->len || (g->flags & TH_FIN))
+    /* Duplicate data means that an acknowledgement got lost: always answer. Bare segments are keep-alives and
+     * window probes, whose senders end a connection that is silent: no stranger may use up the answers. But two
+     * ends could answer each other for ever. */
+    if (g->len || (g->flags & TH_FIN)) {
         far_tcp_receive_duplicate(s, g, now);
-    else
+    } else if (g->flags & TH_SYN) {
         far_tcp_challenge(s, now);
+    } else if (now - s->answered_ns >= ANSWER_GAP_NS) {
+        s->answered_ns = now;
+        far_tcp_emit_ack(s, now);
+    }
     return -EPROTO;
 }
 

@@ -201,7 +201,8 @@ struct far_tcp_sock {
     uintptr_t user;
     int error; /* 0 or -errno */
     int soft_error;
-    uint64_t heard_ns; /* last valid segment */
+    uint64_t heard_ns;    /* last valid segment */
+    uint64_t answered_ns; /* last answer to a bare segment outside the window */
     uint64_t opened_ns, sent_last_ns;
     uint64_t closed_ns; /* when it became an orphan */
     uint32_t keepalive_out;
