@@ -3,8 +3,8 @@
 
 #include "base/atomic.h"
 
-#define BALANCE_MOST 256
-#define EXPECTED     128 /* half of the way: reached by probes that are written more often than not */
+#define BALANCE_MOST 64
+#define EXPECTED     32 /* half of the way: reached by probes that are written more often than not */
 #define PROBE_EVERY  8u
 
 static int balances[2]; /* atomic: of probes that were written and that were not, within [0, BALANCE_MOST]; by `ahead` */
