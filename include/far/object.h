@@ -41,8 +41,9 @@
  * what is touched comes.
  *
  * -DFAR_DEBUG in the program's build ends it with file and line at: a dereference outside of a scope, or of a null handle; use
- * after free, and a second free, as long as the memory behind the handle names no other object. A pointer that is kept past
- * its scope is not noticed.
+ * after free, and a second free, as long as the memory behind the handle names no other object; and, when the scope ends, at
+ * an FAR_R whose object was clean and was written to nonetheless (the first 32 in a scope, of up to 4 KiB; the type must be
+ * complete). A pointer that is kept past its scope is not noticed.
  *
  * A program runs with and without libfarshim.so, and links with nothing for it; without it all objects stay local.
  * C11 with GNU extensions, C++17; gcc and clang.
@@ -99,6 +100,13 @@ struct far_scope {
     uint64_t outer; /* epoch of the scope around it, 0 if there is none */
 };
 
+#ifdef FAR_DEBUG
+static void far_reads_check_(void);
+#define FAR_READS_CHECK_(s) ((s)->outer ? (void)0 : far_reads_check_())
+#else
+#define FAR_READS_CHECK_(s) ((void)0)
+#endif
+
 __attribute__((cold, noinline, unused)) static uint64_t far_scope_ask_(void)
 {
     return far_object_abi_() ? far_object_abi_()->enter(&far_context_) : far_local_enter_(&far_context_);
@@ -130,6 +138,7 @@ FAR_INLINE_ struct far_scope far_scope_enter_(void)
 
 static inline void far_scope_leave_(struct far_scope *s)
 {
+    FAR_READS_CHECK_(s);
     /* Release: who sees us outside sees all that we wrote inside. */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&far_context_.epoch, s->outer, __ATOMIC_RELEASE);
@@ -257,6 +266,73 @@ static inline struct far_word *far_check_free_(struct far_word *w, const char *f
 }
 
 #ifdef FAR_DEBUG
+
+/* What FAR_R returned in the scope of this thread that is open, of objects that were clean. Within an epoch nothing becomes clean
+ * (that takes a grace period), so one that still is clean is as it was, or was written behind the library's back. */
+#define FAR_READS_MOST_       32
+#define FAR_READS_MOST_BYTES_ 4096
+struct far_read_ {
+    struct far_word *word;
+    const unsigned char *p;
+    size_t bytes;
+    uint64_t sum, epoch;
+    const char *file;
+    int line;
+};
+struct far_reads_ {
+    unsigned n;
+    struct far_read_ at[FAR_READS_MOST_];
+};
+__attribute__((weak, visibility("hidden"))) __thread struct far_reads_ far_reads_;
+
+/* FNV-1a. */
+static inline uint64_t far_sum_(const unsigned char *p, size_t n)
+{
+    uint64_t sum = UINT64_C(0xcbf29ce484222325);
+
+    for (; n; n--)
+        sum = (sum ^ *p++) * UINT64_C(0x100000001b3);
+    return sum;
+}
+
+static inline int far_is_clean_(const struct far_word *w)
+{
+    return !__atomic_load_n(&w->dirty, __ATOMIC_ACQUIRE);
+}
+
+__attribute__((noinline, unused)) static void far_reads_note_(struct far_word *w, const void *p, size_t bytes,
+                                                              const char *file, int line)
+{
+    struct far_reads_ *r = &far_reads_;
+    struct far_read_ read = {w, (const unsigned char *)p, bytes, 0, far_context_.epoch, file, line};
+
+    if (r->n && r->at[0].epoch != read.epoch)
+        r->n = 0; /* of a scope that was closed where this is not compiled in */
+    if (r->n == FAR_READS_MOST_ || bytes > FAR_READS_MOST_BYTES_ || !far_is_clean_(w))
+        return;
+    for (unsigned i = 0; i < r->n; i++)
+        if (r->at[i].word == w)
+            return;
+    read.sum = far_sum_(read.p, bytes);
+    r->at[r->n++] = read;
+}
+
+__attribute__((noinline, unused)) static void far_reads_check_(void)
+{
+    struct far_reads_ *r = &far_reads_;
+    unsigned n = r->n;
+
+    r->n = 0;
+    for (unsigned i = 0; i < n; i++) {
+        struct far_read_ *read = &r->at[i];
+
+        /* Who writes says so first; so what is seen to be clean after the sum was clean before it. */
+        if (read->epoch == far_context_.epoch && far_sum_(read->p, read->bytes) != read->sum && far_is_clean_(read->word) &&
+            !far_is_freed_(read->word))
+            far_fail_(read->file, read->line, "a far object was written through the pointer of FAR_R");
+    }
+}
+
 #define FAR_CHECK_(w)      far_check_((w), __FILE__, __LINE__)
 #define FAR_CHECK_LIVE_(w) far_check_live_((w), __FILE__, __LINE__)
 #define FAR_CHECK_FREE_(w) far_check_free_((w), __FILE__, __LINE__)
@@ -369,7 +445,18 @@ static inline void *far_deref_(struct far_word *w, int mode)
 /* Pointers to the object, valid until the scope ends; to const for FAR_R. _NT: this use says nothing about the next one,
  * and does not keep the object near. Loss of the object with its node: the program ends with SIGBUS and a message that names
  * both; FAR_FETCH first where that must not be. */
+#ifdef FAR_DEBUG
+static inline const void *far_read_(struct far_word *w, size_t bytes, const char *file, int line)
+{
+    const void *p = far_deref_(far_check_(w, file, line), FAR_MODE_READ);
+
+    far_reads_note_(w, p, bytes, file, line);
+    return p;
+}
+#define FAR_R(h) ((const FAR_TYPE_OF_(h) *)far_read_((h).word, sizeof(FAR_TYPE_OF_(h)), __FILE__, __LINE__))
+#else
 #define FAR_R(h)    ((const FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_READ))
+#endif
 #define FAR_W(h)    ((FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_WRITE))
 #define FAR_R_NT(h) ((const FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_READ | FAR_MODE_NT))
 #define FAR_W_NT(h) ((FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_WRITE | FAR_MODE_NT))

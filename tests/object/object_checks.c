@@ -77,6 +77,48 @@ static void pin_after_free(void *arg)
     FAR_PIN(live); /* @pin_after_free */
 }
 
+/* The object is clean: it was away. Without the library it is clean as long as nobody wrote to it. */
+static void write_through_read(void *arg)
+{
+    FAR(page) p;
+
+    if (!FAR_NEW(p, page) || FAR_FLUSH(p))
+        abort();
+    FAR_SCOPE {
+        const page *q = FAR_R(p); /* @write_through_read */
+
+        FAR_SCOPE
+            ((page *)q)->v[3] = 1;
+    }
+    _exit(0);
+}
+
+/* Others write meanwhile as they should, before and after the read; checkpoints; more reads than are remembered. */
+static void reads_and_writes(void *arg)
+{
+    FAR(page) p[40];
+
+    for (int i = 0; i < 40; i++)
+        if (!FAR_NEW(p[i], page))
+            abort();
+    for (int turn = 0; turn < 20; turn++) {
+        if (turn % 3 == 0)
+            for (int i = 0; i < 40; i += 3)
+                FAR_FLUSH(p[i]);
+        FAR_SCOPED;
+        for (int i = 0; i < 40; i++) {
+            const page *q = FAR_R(p[i]);
+
+            if (q->v[0] != (uint64_t)turn)
+                abort();
+            FAR_W(p[i])->v[0]++;
+            if (i % 16 == 15)
+                FAR_SCOPE_CHECKPOINT();
+        }
+    }
+    _exit(0);
+}
+
 /* The line that bears the mark. */
 static int line_of(const char *mark)
 {
@@ -114,6 +156,9 @@ static void debug__names_the_line(void **state)
     check(use_after_free, "a far object was used after it had been freed", "@use_after_free *");
     check(use_long_after_free, "a far object was used after it had been freed", "@use_long_after_free *");
     check(double_free, "a far object was freed twice", "@double_free *");
+    check(write_through_read, "a far object was written through the pointer of FAR_R", "@write_through_read *");
+    assert_int_equal(test_child(reads_and_writes, NULL, text, sizeof(text)), 0);
+    assert_string_equal(text, "");
     check(pin_after_free, "a far object was used after it had been freed", "@pin_after_free *");
 }
 
