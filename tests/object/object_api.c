@@ -161,7 +161,8 @@ static void *free_chain(void *first)
 static void free__chain(void **state)
 {
     long local = rig_squeezed() ? strtol(getenv("FAR_LOCAL"), NULL, 10) : 0; /* MiB; 16 bytes of each object stay here */
-    size_t n = !local ? 1000000 : local < 10 ? 50000 : 250000;
+    const char *length = getenv("OBJECT_CHAIN");
+    size_t n = length ? strtoul(length, NULL, 10) : !local ? 1000000 : local < 10 ? 50000 : 250000;
     uint64_t before = rig_counter(FAR_C_objects);
     FAR(chain) first = {NULL}, c;
     pthread_attr_t small;
