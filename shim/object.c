@@ -42,10 +42,10 @@ static int fetch(struct far_word *const *w, size_t n, int mode)
     return far_objects_started() ? far_core_object_abi.fetch(w, n, mode) : 0;
 }
 
-static void prefetch(struct far_word *const *w, size_t n)
+static void prefetch(struct far_word *const *w, size_t n, int mode)
 {
     if (far_objects_started())
-        far_core_object_abi.prefetch(w, n);
+        far_core_object_abi.prefetch(w, n, mode);
 }
 
 static int flush(struct far_word *w)

@@ -260,6 +260,8 @@ enum far_brought far_bring_add(struct far_basket *b, struct far_word *w, uint64_
     }
     far_race_window();
     far_word_set_dirty(w, 0);
+    if (b->ahead) /* nobody has used it: what `hot` says is of another time */
+        far_word_set_hot(w, (uint8_t)(far_epoch_tick() - FAR_COLD_TICKS));
     if (far_word_slot(w) == FAR_SLOT_NONE)
         return bring_zero(w, p, far_at_info(at));
     place = far_slab_place(far_word_slot(w));

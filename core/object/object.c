@@ -28,7 +28,6 @@
 #define COPY_NAP_NS  FAR_NS_PER_MS        /* COPYING ends with a wake-up; a round of the evacuator is bounded */
 #define FETCH_NAP_NS (50 * FAR_NS_PER_US) /* FETCHING: then look whether the engine is driven */
 #define ROOM_NAP_NS  FAR_NS_PER_MS
-#define COLD_TICKS   64u
 #define HOT_TICKS    32u
 #define PINS_MOST    127u
 
@@ -96,7 +95,7 @@ static void touch(struct far_word *w, int mode)
 {
     uint8_t tick = far_epoch_tick();
 
-    far_word_set_hot(w, mode & FAR_MODE_NT ? (uint8_t)(tick - COLD_TICKS) : tick);
+    far_word_set_hot(w, mode & FAR_MODE_NT ? (uint8_t)(tick - FAR_COLD_TICKS) : tick);
     if (mode & FAR_MODE_WRITE)
         far_word_set_dirty(w, 1);
 }
@@ -301,7 +300,7 @@ int far_object_fetch(struct far_word *const *w, size_t n, int mode)
         int one = bring_here(w[i], mode);
 
         if (one == 0)
-            far_word_set_hot(w[i], mode & FAR_MODE_NT ? (uint8_t)(far_epoch_tick() - COLD_TICKS) : far_epoch_tick());
+            far_word_set_hot(w[i], mode & FAR_MODE_NT ? (uint8_t)(far_epoch_tick() - FAR_COLD_TICKS) : far_epoch_tick());
         else
             ret = one;
     }
@@ -309,7 +308,7 @@ int far_object_fetch(struct far_word *const *w, size_t n, int mode)
     return ret;
 }
 
-void far_object_prefetch(struct far_word *const *w, size_t n)
+void far_object_prefetch(struct far_word *const *w, size_t n, int mode)
 {
     struct far_basket b = {.ahead = true};
     uint64_t outer = scope_enter();
@@ -320,7 +319,7 @@ void far_object_prefetch(struct far_word *const *w, size_t n)
 
         if (far_is_far((void *)(uintptr_t)at))
             far_service_prefetch(far_page_of((uintptr_t)at), far_word_slot(w[i]));
-        if (far_at_state(at) == FAR_WORD_REMOTE && far_bring_add(&b, w[i], at, FAR_MODE_READ) == FAR_BROUGHT_NO_ROOM)
+        if (far_at_state(at) == FAR_WORD_REMOTE && far_bring_add(&b, w[i], at, mode) == FAR_BROUGHT_NO_ROOM)
             break;
     }
     far_bring_send(&b);
@@ -370,7 +369,7 @@ void far_object_weigh(struct far_word *w, int weight)
 {
     uint8_t tick = far_epoch_tick();
 
-    far_word_set_hot(w, weight > 0 ? (uint8_t)(tick + HOT_TICKS) : weight < 0 ? (uint8_t)(tick - COLD_TICKS) : tick);
+    far_word_set_hot(w, weight > 0 ? (uint8_t)(tick + HOT_TICKS) : weight < 0 ? (uint8_t)(tick - FAR_COLD_TICKS) : tick);
 }
 
 bool far_object_is_here(const struct far_word *w)

@@ -27,7 +27,7 @@ struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t c
 void far_object_destroy(struct far_word *w, size_t count);
 void *far_object_deref(struct far_word *w, int mode);
 int far_object_fetch(struct far_word *const *w, size_t n, int mode);
-void far_object_prefetch(struct far_word *const *w, size_t n);
+void far_object_prefetch(struct far_word *const *w, size_t n, int mode);
 /* The evacuator's fetch of one object, in no scope. 0 or -EIO. */
 int far_object_bring(struct far_word *w);
 int far_object_flush(struct far_word *w);

@@ -155,6 +155,9 @@ static inline void far_at_sleep(struct far_word *w, uint64_t at, uint64_t timeou
 }
 
 /* Bytes beside the word that threads of the program write as they go. */
+/* So far before the clock is the last use of what does not count as used, or was used when the clock, modulo 256, was another. */
+#define FAR_COLD_TICKS 64u
+
 static inline void far_word_set_hot(struct far_word *w, uint8_t hot)
 {
     far_atomic_store_relaxed(&w->hot, hot);

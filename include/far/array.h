@@ -208,11 +208,12 @@ __attribute__((unused)) static void far_array_free_(struct far_word *words, size
 
 /* Asks for the chunks of items first, first + step, ... of which those that are here cost nothing. */
 __attribute__((cold, noinline, unused)) static void far_array_ask_(struct far_word *words, unsigned shift, size_t first,
-                                                                   ptrdiff_t step, size_t count)
+                                                                   ptrdiff_t step, size_t count, int mode)
 {
     struct far_asking asking;
 
     asking.n = 0;
+    asking.mode = mode;
     for (size_t i = first; count; count--, i += (size_t)step)
         far_ask_(&asking, &words[i >> shift]);
     far_ask_now_(&asking);
@@ -231,7 +232,7 @@ __attribute__((cold, noinline, unused)) static void *far_array_touch_(struct far
     void *p;
 
     if (next.count)
-        far_array_ask_(words, shift, next.first, next.step, next.count);
+        far_array_ask_(words, shift, next.first, next.step, next.count, mode);
     if (!far_chunk_is_away_(w))
         return far_deref_(w, mode);
     start = far_ticks_();
@@ -261,7 +262,7 @@ __attribute__((unused)) static void far_array_prefetch_(struct far_word *words, 
     if (count - 1 > reach)
         count = reach + 1;
     if (distance >= per) {
-        far_array_ask_(words, shift, first, stride, count);
+        far_array_ask_(words, shift, first, stride, count, FAR_MODE_READ);
         return;
     }
     if (stride < 0)
@@ -269,9 +270,9 @@ __attribute__((unused)) static void far_array_prefetch_(struct far_word *words, 
     reach = (first + (count - 1) * distance) >> shift; /* its last chunk */
     first >>= shift;
     if (stride < 0)
-        far_array_ask_(words, 0, reach, -1, reach - first + 1);
+        far_array_ask_(words, 0, reach, -1, reach - first + 1, FAR_MODE_READ);
     else
-        far_array_ask_(words, 0, first, 1, reach - first + 1);
+        far_array_ask_(words, 0, first, 1, reach - first + 1, FAR_MODE_READ);
 }
 
 /* --- access */
@@ -368,7 +369,7 @@ static inline int far_array_bring_(struct far_word *words, size_t from, size_t t
         return -1;
     n = far_array_away_(words, to, next, away);
     if (n)
-        far_prefetch_(away, n);
+        far_prefetch_(away, n, mode);
     return 0;
 }
 

@@ -35,6 +35,7 @@ __attribute__((weak, visibility("hidden"), tls_model("initial-exec"))) __thread 
 /* Words on their way into far_prefetch_, in batches; those that are here are left out. */
 struct far_asking {
     size_t n;
+    int mode;
     struct far_word *away[FAR_CHUNK_BATCH];
 };
 
@@ -46,7 +47,7 @@ static inline int far_chunk_is_away_(const struct far_word *w)
 static inline void far_ask_now_(struct far_asking *a)
 {
     if (a->n)
-        far_prefetch_(a->away, a->n);
+        far_prefetch_(a->away, a->n, a->mode);
     a->n = 0;
 }
 

@@ -1097,7 +1097,7 @@ typedef int far_hash_visitor(const void *key, size_t key_bytes, const void *valu
 #define FAR_HASH_AHEAD_ 16u /* groups that are fetched ahead of an iteration */
 
 /* Groups lie in the order of their hashes' reversed bits, whatever n_groups is or becomes: `from` is such a number. */
-static inline void far_hash_read_ahead_(struct far_hash *h, uint64_t from, uint64_t step)
+static inline void far_hash_read_ahead_(struct far_hash *h, uint64_t from, uint64_t step, int mode)
 {
     struct far_word *words[FAR_HASH_AHEAD_];
     uint32_t n = 0;
@@ -1108,7 +1108,7 @@ static inline void far_hash_read_ahead_(struct far_hash *h, uint64_t from, uint6
         if (w)
             words[n++] = w;
     }
-    far_prefetch_(words, n);
+    far_prefetch_(words, n, mode);
 }
 
 static inline int far_hash_visit_(const far_hash_group *g, uint64_t slot, int mode, far_hash_visitor *fn, void *arg)
@@ -1142,7 +1142,7 @@ __attribute__((unused)) static int far_hash_each(struct far_hash *h, far_hash_vi
         uint64_t step = UINT64_C(1) << (32 - g->bits), end = (at & ~(step - 1)) + step;
 
         if (at >= ahead) {
-            far_hash_read_ahead_(h, end, step);
+            far_hash_read_ahead_(h, end, step, FAR_MODE_READ | flags);
             ahead = end + (FAR_HASH_AHEAD_ / 2) * step;
         }
         for (uint32_t i = 0; i < n; i++) {
@@ -1224,7 +1224,7 @@ static void far_hash_free(struct far_hash *h)
             if (i % FAR_HASH_AHEAD_ == 0) {
                 uint32_t n = h->n_groups - i < FAR_HASH_AHEAD_ ? h->n_groups - i : FAR_HASH_AHEAD_;
 
-                far_prefetch_(far_hash_place_(h, i), n); /* of one segment: their sizes are multiples */
+                far_prefetch_(far_hash_place_(h, i), n, FAR_MODE_READ | FAR_MODE_NT); /* of one segment: their sizes are multiples */
             }
             far_hash_free_big_(w);
         }

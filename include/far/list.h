@@ -153,13 +153,14 @@ static inline void far_list_pace_(struct far_pace *p)
 }
 
 /* A reader goes on to n, forwards or backwards: fetches ahead. */
-__attribute__((noinline, unused)) static void far_list_ahead_(struct far_list_node *n, int forward, size_t bytes,
+__attribute__((noinline, unused)) static void far_list_ahead_(struct far_list_node *n, int forward, int mode, size_t bytes,
                                                               struct far_pace *pace)
 {
     struct far_asking asking;
     size_t from = 0, count = far_pace_step_(pace, 1, far_ticks_(), FAR_AHEAD_OF_(bytes), &from);
 
     asking.n = 0;
+    asking.mode = mode;
     for (size_t k = 0; count && k < from + count; k++) {
         n = forward ? n->next : n->prev;
         if (!n)
@@ -330,7 +331,7 @@ __attribute__((unused)) static int far_list_pop_(struct far_list *l, int front, 
     next = front ? n->next : n->prev;
     far_list_drop_(l, n);
     if (next)
-        far_list_ahead_(next, front, (size_t)l->room * l->bytes, &l->pace[front]);
+        far_list_ahead_(next, front, FAR_MODE_READ, (size_t)l->room * l->bytes, &l->pace[front]);
     return 0;
 }
 
@@ -396,7 +397,7 @@ static inline void far_list_enter_(struct far_list_iter *it, struct far_list_nod
     if (!n)
         return;
     it->at = forward ? n->first : n->first + n->count - 1;
-    far_list_ahead_(n, forward, (size_t)it->list->room * it->list->bytes, &it->pace);
+    far_list_ahead_(n, forward, FAR_MODE_READ, (size_t)it->list->room * it->list->bytes, &it->pace);
 }
 
 static inline void far_list_move_(struct far_list_iter *it, int forward)
@@ -671,7 +672,7 @@ __attribute__((noinline, unused)) static void *far_each_chunk_(struct far_each *
 
     if (!n)
         return NULL;
-    far_list_ahead_(n, e->forward, (size_t)e->room * e->bytes, &e->pace);
+    far_list_ahead_(n, e->forward, e->mode, (size_t)e->room * e->bytes, &e->pace);
     p = far_list_read_(n, &e->pace, e->mode) + (size_t)n->first * e->bytes;
     last = p + (size_t)(n->count - 1) * e->bytes;
     e->last = e->forward ? last : p;

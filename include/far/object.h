@@ -471,12 +471,12 @@ static inline int far_fetch_(struct far_word *const *w, size_t n, int mode)
     return ret < 0 ? -1 : 0;
 }
 
-static inline void far_prefetch_(struct far_word *const *w, size_t n)
+static inline void far_prefetch_(struct far_word *const *w, size_t n, int mode)
 {
     const struct far_object_abi *abi = far_object_abi_();
 
     if (abi)
-        abi->prefetch(w, n);
+        abi->prefetch(w, n, mode);
 }
 
 static inline int far_flush_(struct far_word *w)
@@ -522,7 +522,7 @@ static inline int far_is_here_(const struct far_word *w)
 /* Brings the object here; waits. 0, or -1 with errno: EIO it is lost, ENOMEM. */
 #define FAR_FETCH(h)    far_fetch_(&(h).word, 1, FAR_MODE_READ)
 /* Starts to bring it, does not wait. */
-#define FAR_PREFETCH(h) far_prefetch_(&(h).word, 1)
+#define FAR_PREFETCH(h) far_prefetch_(&(h).word, 1, FAR_MODE_READ)
 /* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope). */
 #define FAR_FLUSH(h)    far_flush_(FAR_CHECK_LIVE_((h).word))
 /* A pointer that is valid until FAR_UNPIN, in scopes and outside. NULL with errno: EIO lost, EAGAIN more than 127 pins. */

@@ -64,7 +64,8 @@ struct far_object_abi {
     /* Brings n objects, all at once; outside or inside a scope. 0 or -errno (-EIO: one is lost). They stay only while a scope
      * is open. */
     int (*fetch)(struct far_word *const *w, size_t n, int mode);
-    void (*prefetch)(struct far_word *const *w, size_t n);
+    /* Starts to bring them; does not wait. */
+    void (*prefetch)(struct far_word *const *w, size_t n, int mode);
     /* Puts it away now: 0, or -errno (-EBUSY: in use, pinned, this thread is in a scope). */
     int (*flush)(struct far_word *w);
     void *(*pin)(struct far_word *w, int mode);

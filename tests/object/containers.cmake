@@ -66,4 +66,8 @@ endforeach()
 if(TARGET farshim)
   far_object_arm(object_hash unix)
   set_tests_properties(object_hash.unix PROPERTIES TIMEOUT 600)
+  set(far_object_local_mib 16) # room for a scan beside what is to stay
+  far_object_arm(object_hash_replacement unix)
+  far_object_test(object_array_replacement object_array_replacement.c)
+  far_object_arm(object_array_replacement unix)
 endif()

@@ -46,7 +46,7 @@ static uint64_t enter(struct far_context *c)
     return c->now = 1;
 }
 
-static void prefetch(struct far_word *const *w, size_t n)
+static void prefetch(struct far_word *const *w, size_t n, int mode)
 {
     counts.calls++;
     for (size_t i = 0; i < n; i++) {

@@ -199,7 +199,7 @@ static void read_many(uint64_t *rng)
     for (unsigned i = 0; i < n; i++)
         words[i] = held[i]->object.word;
     if (next(rng) % 2)
-        far_prefetch_(words, n);
+        far_prefetch_(words, n, next(rng) % 2 ? FAR_MODE_READ : FAR_MODE_READ | FAR_MODE_NT);
     FAR_SCOPE {
         if (next(rng) % 2)
             far_fetch_(words, n, FAR_MODE_READ);
