@@ -134,7 +134,7 @@ static unsigned read_pages(uint64_t *p, unsigned n, unsigned spread, uint64_t ti
 }
 
 /* spread 1: most of them are read ahead, and some leave unread. 16: none. */
-static void learn_and_forget(unsigned spread, unsigned least)
+static void learn_and_forget(unsigned spread, unsigned turns, unsigned least)
 {
     const unsigned n = 100;
     uint64_t *p = page_new(n * spread), times = 0;
@@ -143,11 +143,11 @@ static void learn_and_forget(unsigned spread, unsigned least)
         rig_write(p + i * spread * RIG_WORDS, i + 1);
         rig_evict_all(p + i * spread * RIG_WORDS, RIG_PAGE);
     }
-    for (; times < 20; times++)
+    for (; times < turns; times++)
         read_pages(p, n, spread, times, true);
     assert_in_range(read_pages(p, n, spread, times, true), least, n - 1); /* the others are probes */
     times++;
-    for (unsigned turns = 0; turns < 30; turns++)
+    for (unsigned turn = 0; turn < 14; turn++)
         read_pages(p, n, spread, times, false);
     assert_int_equal(read_pages(p, n, spread, times, false), 0);
     page_free(p, n * spread);
@@ -155,8 +155,8 @@ static void learn_and_forget(unsigned spread, unsigned least)
 
 static void fault__reads_that_become_writes_are_learnt_and_forgotten(void **unused)
 {
-    learn_and_forget(16, 75);
-    learn_and_forget(1, 50);
+    learn_and_forget(16, 1, 75);
+    learn_and_forget(1, 10, 50);
 }
 
 /* Two threads wait for one page; both get it. */
