@@ -58,12 +58,30 @@ static void far_tcp_reassembly_take__moves_over_what_it_touches(void **state)
     assert_int_equal(r.n, 0);
 }
 
+static void far_tcp_reassembly_cut__ends_there(void **state)
+{
+    struct far_tcp_reassembly r = {0};
+
+    assert_int_equal(far_tcp_reassembly_add(&r, 10, 20), 0);
+    assert_int_equal(far_tcp_reassembly_add(&r, 30, 40), 0);
+    assert_int_equal(far_tcp_reassembly_add(&r, 50, 60), 0);
+    far_tcp_reassembly_cut(&r, 60);
+    assert_int_equal(r.n, 3);
+    far_tcp_reassembly_cut(&r, 35);
+    assert_true(r.n == 2 && r.range[1].start == 30 && r.range[1].end == 35);
+    far_tcp_reassembly_cut(&r, 20);
+    assert_true(r.n == 1 && r.range[0].end == 20);
+    far_tcp_reassembly_cut(&r, 10);
+    assert_int_equal(r.n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(far_tcp_reassembly_add__equals_a_bitmap),
         cmocka_unit_test(far_tcp_reassembly_add__refuses_one_hole_too_many),
         cmocka_unit_test(far_tcp_reassembly_take__moves_over_what_it_touches),
+        cmocka_unit_test(far_tcp_reassembly_cut__ends_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

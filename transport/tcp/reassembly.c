@@ -62,6 +62,14 @@ uint32_t far_tcp_reassembly_take(struct far_tcp_reassembly *r, uint32_t rcv_nxt)
     return rcv_nxt;
 }
 
+void far_tcp_reassembly_cut(struct far_tcp_reassembly *r, uint32_t end)
+{
+    while (r->n && seq_ge(r->range[r->n - 1].start, end))
+        r->n--;
+    if (r->n)
+        r->range[r->n - 1].end = seq_min(r->range[r->n - 1].end, end);
+}
+
 unsigned far_tcp_reassembly_sack(const struct far_tcp_reassembly *r, struct far_tcp_block *block,
                                  unsigned room)
 {

@@ -37,6 +37,9 @@ int far_tcp_reassembly_add(struct far_tcp_reassembly *r, uint32_t start, uint32_
 /* Forgets what lies at or before rcv_nxt; returns rcv_nxt moved over ranges that it now touches. */
 uint32_t far_tcp_reassembly_take(struct far_tcp_reassembly *r, uint32_t rcv_nxt);
 
+/* Forgets what lies at or beyond end. */
+void far_tcp_reassembly_cut(struct far_tcp_reassembly *r, uint32_t end);
+
 /* The newest ranges, newest first; returns how many, <= room. */
 unsigned far_tcp_reassembly_sack(const struct far_tcp_reassembly *r, struct far_tcp_block *block,
                                  unsigned room);

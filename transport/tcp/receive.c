@@ -180,6 +180,7 @@ void far_tcp_receive(struct far_tcp_sock *s, const struct far_tcp_segment *g, ui
     if ((g->flags & TH_FIN) && seq_le(end, edge) && !s->peer_end_known) {
         s->peer_end_known = true;
         s->peer_end = end;
+        far_tcp_reassembly_cut(&s->reassembly, end); /* a peer that sends beyond its end means the end */
     }
     if (s->peer_end_known)
         edge = seq_min(edge, s->peer_end); /* nothing comes after the end */
