@@ -91,11 +91,16 @@ void far_object_destroy(struct far_word *w, size_t count)
 
 /* --- access */
 
-static void touch(struct far_word *w, int mode)
+static void note_use(struct far_word *w, int mode)
 {
     uint8_t tick = far_epoch_tick();
 
     far_word_set_hot(w, mode & FAR_MODE_NT ? (uint8_t)(tick - FAR_COLD_TICKS) : tick);
+}
+
+static void touch(struct far_word *w, int mode)
+{
+    note_use(w, mode);
     if (mode & FAR_MODE_WRITE)
         far_word_set_dirty(w, 1);
 }
@@ -300,7 +305,7 @@ int far_object_fetch(struct far_word *const *w, size_t n, int mode)
         int one = bring_here(w[i], mode);
 
         if (one == 0)
-            far_word_set_hot(w[i], mode & FAR_MODE_NT ? (uint8_t)(far_epoch_tick() - FAR_COLD_TICKS) : far_epoch_tick());
+            note_use(w[i], mode);
         else
             ret = one;
     }

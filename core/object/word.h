@@ -154,10 +154,10 @@ static inline void far_at_sleep(struct far_word *w, uint64_t at, uint64_t timeou
     far_os_futex_wait((const uint32_t *)&w->at + 1, (uint32_t)((at | FAR_WORD_WAITED) >> 32), timeout_ns);
 }
 
-/* Bytes beside the word that threads of the program write as they go. */
 /* So far before the clock is the last use of what does not count as used, or was used when the clock, modulo 256, was another. */
 #define FAR_COLD_TICKS 64u
 
+/* Bytes beside the word that threads of the program write as they go. */
 static inline void far_word_set_hot(struct far_word *w, uint8_t hot)
 {
     far_atomic_store_relaxed(&w->hot, hot);

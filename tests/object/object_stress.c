@@ -30,6 +30,7 @@
 #include "core/core.h"
 #include "core/local/budget.h"
 #include "tests/object/rig.h"
+#include "tests/together.h"
 
 static struct {
     const char *node, *local, *data, *mask, *base, *window;
@@ -246,10 +247,6 @@ static void one_step(uint64_t *rng)
         FAR_PREFETCH(t->object);
     unlock(t);
 }
-
-/* Threads begin and end together, before the first fork and after the last: a sanitizer's allocator, which does not know of fork,
- * is used by both, and a child would inherit its locks as they are. */
-static pthread_barrier_t together;
 
 static void *work(void *seed)
 {

@@ -27,6 +27,7 @@
 #include "base/options.h"
 #include "core/core.h"
 #include "server/embed.h"
+#include "tests/together.h"
 
 #define PAGE  4096u
 #define WORDS (PAGE / sizeof(uint64_t))
@@ -203,10 +204,6 @@ static void operate(struct worker *w)
     default: check(w, page, "read"); break;
     }
 }
-
-/* Threads begin and end together, before the first fork and after the last: a sanitizer's allocator, which does not know of fork,
- * is used by both, and a child would inherit its locks as they are. */
-static pthread_barrier_t together;
 
 static void *work(void *p)
 {

@@ -168,6 +168,13 @@ void far_tcp_emit_reset(struct far_tcp_sock *s)
 /* --- segments without one
  * ------------------------------------------------------------------------------------- */
 
+int far_tcp_emit_probe(struct far_tcp_sock *s, const struct far_tcp_out *out, uint64_t now)
+{
+    if (far_tcp_window_update_due(s))
+        far_tcp_emit_ack(s, now);
+    return far_tcp_emit(s, out, now);
+}
+
 int far_tcp_emit_bare(struct far_tcp_stack *stack, const struct far_tcp_flow *flow,
                       const struct far_tcp_bare *bare)
 {

@@ -4,7 +4,6 @@
 #include "transport/tcp/emit.h"
 #include "transport/tcp/sock.h"
 #include "transport/tcp/timers.h"
-#include "transport/tcp/window.h"
 
 void far_tcp_life_time_wait(struct far_tcp_sock *s, uint64_t now)
 {
@@ -42,9 +41,7 @@ static void keepalive(struct far_tcp_sock *s, uint64_t now)
     }
     s->keepalive_out++;
     s->stack->counters.keepalives++;
-    if (far_tcp_window_update_due(s))
-        far_tcp_emit_ack(s, now); /* as before a window probe */
-    far_tcp_emit(s, &(struct far_tcp_out){.seq = s->snd_nxt - 1}, now);
+    far_tcp_emit_probe(s, &(struct far_tcp_out){.seq = s->snd_nxt - 1}, now);
     far_tcp_deadline_set(s, DEADLINE_LIFE, now + c->keepalive_gap_ns);
 }
 

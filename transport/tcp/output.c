@@ -262,11 +262,9 @@ void far_tcp_output_window_probe(struct far_tcp_sock *s, uint64_t now)
         far_tcp_want(s, WANT_SEND);
         return;
     }
-    if (far_tcp_window_update_due(s))
-        far_tcp_emit_ack(s, now); /* before the probe, whose window a peer does not take: it lies before its own */
     /* What lies before the ring's head stands in for the octet: the peer has had it and only says where it is. */
     if (!s->send.head && ring_free(&s->send))
         s->send.data[s->send.size - 1] = 0; /* it may be of an earlier connection, to somebody else */
     struct far_tcp_out out = {.seq = s->snd_nxt - 1, .offset = s->send.size - 1, .len = 1};
-    (void)far_tcp_emit(s, &out, now);
+    (void)far_tcp_emit_probe(s, &out, now);
 }
