@@ -13,8 +13,8 @@
  *                                 badsum
  *   out FLAGS [FIELD VALUE]…      the next segment from the engine, waited for if need be; given fields
  *   must match, flags must
- *                                 be equal; "after LOW..HIGH": since the last in or call; nosack, nots,
- *                                 noect: must be absent
+ *                                 be equal; "after LOW..HIGH": since the last in or call; "above N": how far the ISN is
+ *                                 above the last connection's; nosack, nots, noect: must be absent
  *   none [TIME]                   nothing was sent, nor is within TIME
  *   wait TIME                     time passes
  *   freeze TIME                   time passes and the engine is not called: a stopped process
@@ -55,7 +55,7 @@ struct run {
     struct far_tcp_sock *sock;
     struct far_tcp_flow flow;
     uint64_t now, mark;
-    uint32_t isn, peer_isn, last_ts;
+    uint32_t isn, earlier_isn, peer_isn, last_ts;
     bool isn_set;
     uint16_t port;
     struct segment *out;
@@ -124,8 +124,10 @@ static void commit(void *ctx, const struct far_tcp_emit *emit)
     if (!far_tcp_checksum_ok(emit->flow, emit->segment, emit->len))
         fail(r, "the engine sent a wrong checksum");
     r->flow = *emit->flow;
-    if (s->bytes[13] & TH_SYN)
+    if ((s->bytes[13] & TH_SYN) && far_get_be32(s->bytes + 4) != r->isn) {
+        r->earlier_isn = r->isn;
         r->isn = far_get_be32(s->bytes + 4);
+    }
 }
 
 static void settle(struct run *r)
@@ -303,6 +305,8 @@ static void check_field(struct run *r, const struct segment *s, const struct far
     uint32_t header = (uint32_t)(b[12] >> 4) * 4;
     if (!strcmp(key, "seq"))
         expect(r, "seq", (int32_t)(far_get_be32(b + 4) - r->isn), number(r, next_word(rest)));
+    else if (!strcmp(key, "above"))
+        expect(r, "ISN above the last", (int32_t)(r->isn - r->earlier_isn), number(r, next_word(rest)));
     else if (!strcmp(key, "ack"))
         expect(r, "ack", (int32_t)(far_get_be32(b + 8) - r->peer_isn), number(r, next_word(rest)));
     else if (!strcmp(key, "win"))

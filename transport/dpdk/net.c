@@ -263,6 +263,10 @@ void far_net_input(struct far_net *net, const uint8_t *frame, size_t len, unsign
         net->count.other_mac++;
         return;
     }
+    if (frame[6] & 1) { /* nobody sends from a group, and an answer would go to all of it */
+        net->count.group_source++;
+        return;
+    }
     switch (far_get_be16(frame + 12)) {
     case FAR_ETHER_IP4:
         far_ip4_input(net, frame, len, flags);

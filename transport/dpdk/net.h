@@ -125,6 +125,7 @@ bool far_net_conflict(const struct far_net *net);
     X(frames_out, "frames sent")                                                                             \
     X(short_frame, "dropped: shorter than its headers say")                                                  \
     X(other_mac, "dropped: for another MAC address")                                                         \
+    X(group_source, "dropped: from a group MAC address")                                                     \
     X(other_type, "dropped: neither ARP nor IPv4 nor IPv6")                                                  \
     X(ip_bad, "dropped: malformed IP header")                                                                \
     X(ip_checksum, "dropped: IPv4 header checksum")                                                          \

@@ -71,8 +71,9 @@ static int in_time_wait(struct far_tcp_sock *s, const struct far_tcp_segment *g,
         return -EPROTO; /* RFC 1337 */
     if (reopens(s, g) && !s->held && far_tcp_listener_find(stack, &s->flow)) {
         struct far_tcp_flow flow = s->flow;
+        uint32_t above = s->snd_nxt;
         far_tcp_sock_free(s);
-        return far_tcp_listen_input(stack, &flow, g, now);
+        return far_tcp_listen_input(stack, &flow, g, &above, now);
     }
     if (g->len || (g->flags & (TH_SYN | TH_FIN))) {
         if (g->flags & TH_FIN)
@@ -235,7 +236,7 @@ static int without_socket(struct far_tcp_stack *stack, const struct far_tcp_flow
         return r || !s ? r : to_socket(s, g, now);
     }
     if (far_tcp_listener_find(stack, flow))
-        return far_tcp_listen_input(stack, flow, g, now);
+        return far_tcp_listen_input(stack, flow, g, NULL, now);
     stack->counters.no_socket++;
     far_tcp_emit_refusal(stack, flow, g);
     return -ENOTCONN;

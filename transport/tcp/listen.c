@@ -133,12 +133,14 @@ void far_tcp_half_timeout(struct far_tcp_stack *stack, struct far_tcp_half *h, u
 }
 
 static void half_start(struct far_tcp_stack *stack, const struct far_tcp_flow *flow,
-                       const struct far_tcp_segment *g, uint64_t now)
+                       const struct far_tcp_segment *g, const uint32_t *above, uint64_t now)
 {
     struct far_tcp_half *h = half_alloc(stack, flow);
     struct far_tcp_syn syn = far_tcp_sock_negotiate(stack, g, false);
     h->irs = syn.irs;
     h->iss = far_tcp_isn(stack, flow, now);
+    if (above && seq_lt(h->iss, *above))
+        h->iss = *above;
     h->ts_recent = syn.tsval;
     h->ts_offset = far_tcp_ts_offset(stack, flow, now);
     h->peer_mss = syn.mss;
@@ -157,7 +159,7 @@ static void half_start(struct far_tcp_stack *stack, const struct far_tcp_flow *f
  * ------------------------------------------------------------------------------------------------- */
 
 int far_tcp_listen_input(struct far_tcp_stack *stack, const struct far_tcp_flow *flow,
-                         const struct far_tcp_segment *g, uint64_t now)
+                         const struct far_tcp_segment *g, const uint32_t *above, uint64_t now)
 {
     if (g->flags & TH_RST)
         return -ENOTCONN;
@@ -167,7 +169,7 @@ int far_tcp_listen_input(struct far_tcp_stack *stack, const struct far_tcp_flow 
             far_tcp_emit_refusal(stack, flow, g);
         return -ENOTCONN;
     }
-    half_start(stack, flow, g, now);
+    half_start(stack, flow, g, above, now);
     return 0;
 }
 

@@ -15,9 +15,10 @@
 struct far_tcp_listener *far_tcp_listener_find(struct far_tcp_stack *stack, const struct far_tcp_flow *flow);
 struct far_tcp_half *far_tcp_half_find(struct far_tcp_stack *stack, const struct far_tcp_flow *flow);
 
-/* A segment for a listener and no connection. */
+/* A segment for a listener and no connection. above: NULL, or the end of what an earlier connection of the flow sent,
+ * beyond which the new one starts (RFC 9293 section 3.6.1), even if that one sent faster than the clock of the ISN runs. */
 int far_tcp_listen_input(struct far_tcp_stack *stack, const struct far_tcp_flow *flow,
-                         const struct far_tcp_segment *segment, uint64_t now_ns);
+                         const struct far_tcp_segment *segment, const uint32_t *above, uint64_t now_ns);
 /* A segment for a half-open connection. 0: it is a socket now, *sock, and the segment is to be processed
  * there. */
 int far_tcp_half_input(struct far_tcp_stack *stack, struct far_tcp_half *half,

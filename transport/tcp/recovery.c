@@ -20,6 +20,14 @@ static void remember(struct far_tcp_sock *s)
     r->retransmit_stamped = false;
 }
 
+/* RFC 3168 section 6.1.2: whatever the window was reduced for, the peer is told once, and echoes of marks made before
+ * now ask for nothing more. */
+static void reduced(struct far_tcp_sock *s)
+{
+    s->cwr_point = s->snd_nxt;
+    s->send_cwr = s->ecn_ok;
+}
+
 static void start_prr(struct far_tcp_sock *s)
 {
     struct far_tcp_recovery *r = &s->rec;
@@ -34,8 +42,7 @@ static void enter_recovery(struct far_tcp_sock *s, uint64_t now)
     s->rec.phase = PHASE_RECOVERY;
     start_prr(s);
     s->cc.ssthresh = far_tcp_cc_reduce(&s->cc, false, now);
-    s->cwr_point = s->snd_nxt;
-    s->send_cwr = s->ecn_ok;
+    reduced(s);
     s->stat.fast_recoveries++;
     s->stack->counters.fast_recoveries++;
 }
@@ -121,8 +128,7 @@ static void react_to_echo(struct far_tcp_sock *s, const struct far_tcp_ack *a, u
         return;
     s->cc.ssthresh = far_tcp_cc_reduce(&s->cc, true, now);
     s->cc.cwnd = far_min(s->cc.cwnd, s->cc.ssthresh);
-    s->cwr_point = s->snd_nxt;
-    s->send_cwr = true;
+    reduced(s);
     s->stat.ecn_reductions++;
 }
 
@@ -167,7 +173,7 @@ static void probe_answered(struct far_tcp_sock *s, const struct far_tcp_ack *a, 
         return;
     s->cc.ssthresh = far_tcp_cc_reduce(&s->cc, false, now);
     s->cc.cwnd = far_min(s->cc.cwnd, s->cc.ssthresh);
-    s->cwr_point = s->snd_nxt;
+    reduced(s);
 }
 
 /* --- the events
@@ -241,7 +247,7 @@ void far_tcp_recovery_timeout(struct far_tcp_sock *s, uint64_t now)
         r->backoff++;
     far_tcp_rack_timeout(s, now);
     s->cc.cwnd = far_tcp_in_flight(s) + s->mss;
-    s->cwr_point = s->snd_nxt;
+    reduced(s);
     s->stat.timeouts++;
     s->stack->counters.timeouts++;
 }

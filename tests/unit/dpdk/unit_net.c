@@ -69,6 +69,10 @@ static void input__frames_for_others_are_dropped(void **state)
     ether(frame, peer_mac, our_mac, FAR_ETHER_IP4);
     feed(frame, 60);
     assert_int_equal(COUNT(other_mac), 1);
+    static const uint8_t everyone[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    ether(frame, our_mac, everyone, FAR_ETHER_IP4);
+    feed(frame, 60);
+    assert_int_equal(COUNT(group_source), 1);
     ether(frame, our_mac, peer_mac, 0x8100);
     feed(frame, 60);
     assert_int_equal(COUNT(other_type), 1);
