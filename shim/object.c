@@ -15,6 +15,8 @@
 #include "far/object.h"
 #include "core/object/abi.h"
 #include "core/object/epoch.h"
+#include "core/object/fence.h"
+#include "core/object/heap.h"
 #include "core/object/object.h"
 #include "shim/arena.h"
 #include "shim/object.h"
@@ -102,4 +104,6 @@ const struct far_object_abi far_shim_objects = {
     .unpin = unpin,
     .weigh = weigh,
     .is_here = is_here,
+    .keep_apart = far_heap_keep_apart,
+    .leave = far_fence_leave,
 };

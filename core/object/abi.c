@@ -4,6 +4,8 @@
 #include <errno.h>
 
 #include "core/object/epoch.h"
+#include "core/object/fence.h"
+#include "core/object/heap.h"
 #include "core/object/object.h"
 
 static struct far_word *create(struct far_type *type, size_t bytes, size_t count)
@@ -50,4 +52,6 @@ const struct far_object_abi far_core_object_abi = {
     .unpin = far_object_unpin,
     .weigh = far_object_weigh,
     .is_here = is_here,
+    .keep_apart = far_heap_keep_apart,
+    .leave = far_fence_leave,
 };

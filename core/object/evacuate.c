@@ -35,7 +35,6 @@
 #define STALLED_NS     (2 * FAR_NS_PER_MS)
 #define FREED_ENOUGH   256u               /* freed objects that are worth a round */
 #define NO_PROGRESS_NS FAR_NS_PER_SEC /* then a scope begins although memory is short */
-#define FLUSH_TRIES    64u
 #define FLUSHES        64u
 
 struct flagged {
@@ -513,9 +512,9 @@ static bool flush_post(struct far_word *w)
     return ok;
 }
 
-int far_evacuate_one(struct far_word *w)
+int far_evacuate_one(struct far_word *w, unsigned tries)
 {
-    for (unsigned i = 0; i < FLUSH_TRIES; i++) {
+    for (unsigned i = 0; i < tries; i++) {
         uint32_t seen = far_atomic_load_seq_cst(&ev.memory);
         uint64_t at = far_at_load(w);
         enum far_word_state_ s = far_at_state(at);

@@ -9,12 +9,13 @@
 #include "base/bits.h"
 #include "base/list.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "base/os.h"
 #include "core/local/budget.h"
 #include "core/object/epoch.h"
 #include "core/object/word.h"
 #include "core/object/words.h"
-#include "core/page/uffd.h"
+#include "core/page/pager.h"
 
 #define SHARDS       8u          /* of mutators; one more is the evacuator's */
 #define NONE         UINT32_MAX
@@ -33,6 +34,15 @@ struct segment {
     uint32_t refs;        /* atomic: heap.h */
     uint8_t state, kind;  /* under heap.lock, but OPEN: its shard's */
     uint8_t tick;         /* evacuation clock when it was closed */
+    bool apart;           /* objects have pages of their own; set while it is opened */
+    bool fenced;          /* atomic: some of its memory is (has a note) */
+};
+
+/* In the page before a fenced object, in front of its head. */
+struct note {
+    const char *file; /* NULL: not fenced */
+    int line;
+    uint64_t head;
 };
 
 struct shard {
@@ -54,6 +64,7 @@ static struct {
     uint32_t spares;          /* atomic for readers */
     uint32_t in_use;          /* segments that are not free; atomic for readers */
     uint32_t spares_most;
+    bool apart;               /* atomic */
     struct shard shards[SHARDS + 1];
 } heap;
 
@@ -173,6 +184,10 @@ static void segment_free(uint32_t i)
 {
     struct segment *s = &heap.segments[i];
 
+    if (far_unlikely(far_atomic_load_relaxed(&s->fenced))) {
+        far_uffd_unregister(far_pager.uffd, (void *)address_of(i), heap.bytes);
+        far_atomic_store_relaxed(&s->fenced, false);
+    }
     far_mutex_lock(&heap.lock);
     if (s->state == SEGMENT_QUEUED) {
         far_list_remove(&s->link);
@@ -236,10 +251,13 @@ static uint32_t class_bytes(uint32_t info)
     return far_slab_class_bytes(far_slab_class(far_info_bytes(info)));
 }
 
-/* Bytes to skip at `at`, the place of a head, so that the object behind it is aligned. */
-static uint32_t pad_for(uint32_t bytes, uint32_t at)
+/* Bytes to skip at `at`, the place of a head, so that the object behind it is aligned. Where objects are apart, `at` is the
+ * beginning of a page, and the head is the end of it. */
+static uint32_t pad_for(const struct segment *s, uint32_t bytes)
 {
-    return bytes < ALIGN_FROM ? 0 : (0u - (at + HEAD_BYTES)) & 63;
+    uint32_t at = s->fill;
+
+    return s->apart ? (uint32_t)FAR_OS_PAGE_SIZE - HEAD_BYTES : bytes < ALIGN_FROM ? 0 : (0u - (at + HEAD_BYTES)) & 63;
 }
 
 static void close_locked(struct shard *sh, enum far_heap_kind kind)
@@ -258,19 +276,31 @@ static uint32_t room_locked(struct shard *sh, uint32_t bytes, enum far_heap_kind
 {
     uint32_t i = sh->open[kind];
 
-    if (i != NONE && heap.segments[i].fill + pad_for(bytes, heap.segments[i].fill) + HEAD_BYTES + bytes <= heap.bytes)
+    if (i != NONE && heap.segments[i].fill + pad_for(&heap.segments[i], bytes) + HEAD_BYTES + bytes <= heap.bytes)
         return i;
     i = segment_take(charge);
     if (i == NONE)
         return NONE;
     close_locked(sh, kind);
     heap.segments[i].fill = 0;
+    heap.segments[i].apart = far_atomic_load_relaxed(&heap.apart);
     heap.segments[i].state = SEGMENT_OPEN;
     heap.segments[i].kind = (uint8_t)kind;
     far_atomic_store_relaxed(&heap.segments[i].refs, 1u);
     if (sh != &heap.shards[SHARDS]) /* the evacuator's only moves */
         far_epoch_count_brought(heap.bytes);
     return sh->open[kind] = i;
+}
+
+static struct note *note_of(const void *p)
+{
+    return (struct note *)p - 1;
+}
+
+/* Where the next head may be, after an object that ends there. */
+static uint32_t behind(const struct segment *s, uint32_t end)
+{
+    return s->apart ? (uint32_t)far_align_up(end, (uint32_t)FAR_OS_PAGE_SIZE) : end;
 }
 
 static void *alloc_from(struct shard *sh, uint32_t word, uint32_t info, enum far_heap_kind kind, enum far_heap_charge charge)
@@ -283,13 +313,15 @@ static void *alloc_from(struct shard *sh, uint32_t word, uint32_t info, enum far
     if (i != NONE) {
         struct segment *s = &heap.segments[i];
 
-        pad = pad_for(bytes, s->fill);
+        pad = pad_for(s, bytes);
         head = (uint64_t *)(address_of(i) + s->fill);
         if (pad)
             *head = PAD | pad;
         head += pad / sizeof(*head);
         *head = (uint64_t)info << 32 | word;
-        s->fill += pad + HEAD_BYTES + bytes;
+        if (s->apart)
+            note_of(head + 1)->file = NULL;
+        s->fill = behind(s, s->fill + pad + HEAD_BYTES + bytes);
         far_atomic_add_relaxed(&s->refs, 1u);
     }
     far_mutex_unlock(&sh->lock);
@@ -375,7 +407,7 @@ void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg
             continue;
         }
         fn((void *)(base + at + HEAD_BYTES), head, arg);
-        at += HEAD_BYTES + class_bytes(far_head_info(head));
+        at = behind(s, at + HEAD_BYTES + class_bytes(far_head_info(head)));
     }
 }
 
@@ -412,6 +444,74 @@ void far_heap_unlock_all(void)
     far_mutex_unlock(&heap.lock);
     for (unsigned s = 0; s <= SHARDS; s++)
         far_mutex_unlock(&heap.shards[s].lock);
+}
+
+/* --- fences */
+
+_Static_assert(offsetof(struct note, head) == sizeof(struct note) - HEAD_BYTES, "a note ends with the head");
+
+void far_heap_keep_apart(void)
+{
+    far_atomic_store_relaxed(&heap.apart, true);
+}
+
+static uintptr_t end_of(const void *p)
+{
+    return far_align_up((uintptr_t)p + class_bytes(far_head_info(far_head(p))), (uintptr_t)FAR_OS_PAGE_SIZE);
+}
+
+static bool fence(const void *p)
+{
+    size_t bytes = end_of(p) - (uintptr_t)p;
+
+    return far_uffd_register(far_pager.uffd, (void *)(uintptr_t)p, bytes) == 0 && far_vm_drop((uintptr_t)p, bytes) == 0;
+}
+
+void far_heap_fence(const void *p, const char *file, int line)
+{
+    struct segment *s = &heap.segments[segment_of(p)];
+
+    if (!s->apart)
+        return;
+    note_of(p)->line = line;
+    far_atomic_store_release(&note_of(p)->file, file);
+    far_atomic_store_relaxed(&s->fenced, true);
+    if (!fence(p))
+        far_atomic_store_relaxed(&note_of(p)->file, (const char *)NULL);
+}
+
+static void tell_if_hit(void *p, uint64_t head, void *arg)
+{
+    uintptr_t addr = *(uintptr_t *)arg;
+    const char *file;
+
+    (void)head;
+    if (addr < (uintptr_t)p || addr >= end_of(p))
+        return;
+    file = far_atomic_load_acquire(&note_of(p)->file);
+    if (file)
+        far_die("%s:%d: a pointer to a far object was used after the scope in which it was made", file, note_of(p)->line);
+}
+
+void far_heap_touched(uintptr_t addr)
+{
+    far_heap_walk(segment_of((void *)addr), tell_if_hit, &addr);
+    far_die("the memory of a far object that is not here was touched, at %p", (void *)addr);
+}
+
+static void fence_if_noted(void *p, uint64_t head, void *arg)
+{
+    (void)head;
+    (void)arg;
+    if (note_of(p)->file)
+        fence(p);
+}
+
+void far_heap_fence_again(void)
+{
+    for (uint32_t i = 0; i < heap.count; i++)
+        if (heap.segments[i].fenced)
+            far_heap_walk(i, fence_if_noted, NULL);
 }
 
 /* --- for tests */

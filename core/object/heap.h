@@ -16,7 +16,9 @@
  * The evacuator picks from STREAM, then from YOUNG while that holds more than a quarter of all, else from MAIN; oldest first (2Q
  * and S3-FIFO: core/local/queue.h).
  *
- * Objects are aligned to 8 bytes, those of 1 KiB and more to 64.
+ * Objects are aligned to 8 bytes, those of 1 KiB and more to 64. Once far_heap_keep_apart was called (programs built with
+ * -DFAR_DEBUG) each has pages of its own, behind a page for its head: then the memory of one that went can be fenced, so that
+ * whoever touches it through an old pointer is told where he got that.
  *
  * Synchronization: a lock per shard (open segments), one for queues and free segments, taken inside. Refs are atomic. Callers
  * block signals: a handler may dereference.
@@ -52,6 +54,16 @@ void *far_heap_alloc_moved(uint32_t word_index, uint32_t info, enum far_heap_kin
 /* One more, one less reference to the segment of p. */
 void far_heap_hold(const void *p);
 void far_heap_drop(const void *p);
+
+/* From here on objects have pages of their own. */
+void far_heap_keep_apart(void);
+/* No word names p's object any more, and the caller holds a reference: who touches it before the segment is given back faults,
+ * and far_heap_touched ends the program with `file` and `line`. Nothing happens to objects that share their pages. */
+void far_heap_fence(const void *p, const char *file, int line);
+/* Somebody touched memory of the heap that is fenced. */
+_Noreturn void far_heap_touched(uintptr_t addr);
+/* In a forked child, whose userfaultfd is another: fences stand again. */
+void far_heap_fence_again(void);
 
 /* The head of an object. */
 static inline uint64_t far_head(const void *p)

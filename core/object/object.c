@@ -30,6 +30,7 @@
 #define ROOM_NAP_NS  FAR_NS_PER_MS
 #define HOT_TICKS    32u
 #define PINS_MOST    127u
+#define FLUSH_TRIES  64u
 
 /* --- life */
 
@@ -393,5 +394,5 @@ int far_object_flush(struct far_word *w)
     far_signals_block();
     inside = far_epoch_is_inside(far_object_thread());
     far_signals_restore();
-    return inside ? -EBUSY : far_evacuate_one(w);
+    return inside ? -EBUSY : far_evacuate_one(w, FLUSH_TRIES);
 }

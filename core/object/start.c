@@ -151,5 +151,8 @@ void far_objects_fork_child_early(void)
 
 int far_objects_fork_child_late(void)
 {
-    return far_objects_started() ? far_evacuate_start() : 0;
+    if (!far_objects_started())
+        return 0;
+    far_heap_fence_again();
+    return far_evacuate_start();
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mutation.h"
 #include "core/local/budget.h"
+#include "core/object/heap.h"
 #include "core/page/evict.h"
 #include "core/page/fetch.h"
 #include "core/page/pager.h"
@@ -354,6 +355,8 @@ void far_fault(const struct far_uffd_fault *f, uint64_t now)
 {
     uint64_t page = far_page_of(f->addr);
 
+    if (far_unlikely(far_heap_holds((void *)f->addr)))
+        far_heap_touched(f->addr);
     if (far_unlikely(page >= far_pager.pages)) /* the victims' buffers: only the runtime touches them */
         far_die("the runtime faulted on its own buffer at %p", (void *)f->addr);
     far_chunk_touch(page);

@@ -144,6 +144,13 @@ int far_uffd_register(int fd, void *p, size_t bytes)
     return (int)uffd_ioctl(fd, UFFDIO_REGISTER, &reg);
 }
 
+int far_uffd_unregister(int fd, void *p, size_t bytes)
+{
+    struct uffdio_range range = {(uintptr_t)p, bytes};
+
+    return (int)uffd_ioctl(fd, UFFDIO_UNREGISTER, &range);
+}
+
 int far_uffd_read(int fd, struct far_uffd_fault *faults, int max)
 {
     struct uffd_msg msgs[16];

@@ -38,6 +38,7 @@ int far_uffd_open(const char *mask, unsigned *features);
 /* Whether fd is one that this file keeps for later opens. */
 bool far_uffd_owns_fd(int fd);
 int far_uffd_register(int fd, void *p, size_t bytes);
+int far_uffd_unregister(int fd, void *p, size_t bytes);
 /* Reads up to max faults without blocking: how many, 0 if there are none. */
 int far_uffd_read(int fd, struct far_uffd_fault *faults, int max);
 

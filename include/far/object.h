@@ -43,7 +43,8 @@
  * -DFAR_DEBUG in the program's build ends it with file and line at: a dereference outside of a scope, or of a null handle; use
  * after free, and a second free, as long as the memory behind the handle names no other object; and, when the scope ends, at
  * an FAR_R whose object was clean and was written to nonetheless (the first 32 in a scope, of up to 4 KiB; the type must be
- * complete). A pointer that is kept past its scope is not noticed.
+ * complete); and at use of a pointer whose scope has ended (the first 32 in a scope; needs the library; a sample, since what the
+ * scope saw is fetched again by the next one: at most about a fifth of a thread's time goes into it).
  *
  * A program runs with and without libfarshim.so, and links with nothing for it; without it all objects stay local.
  * C11 with GNU extensions, C++17; gcc and clang.
@@ -88,10 +89,22 @@ static inline const struct far_object_abi *far_object_abi_(void)
 extern "C" {
 #endif
 
+/* Whether the library can watch pointers that outlive their scope (-DFAR_DEBUG). */
+static inline int far_watches_(void)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    return abi && abi->bytes > offsetof(struct far_object_abi, leave) && abi->leave;
+}
+
 __attribute__((constructor(102), used)) static void far_stay_(void)
 {
     if (far_object_abi_() && far_object_abi_()->stay)
         far_object_abi_()->stay(&far_abi_);
+#ifdef FAR_DEBUG
+    if (far_watches_())
+        far_object_abi_()->keep_apart();
+#endif
 }
 
 /* --- scopes */
@@ -101,10 +114,10 @@ struct far_scope {
 };
 
 #ifdef FAR_DEBUG
-static void far_reads_check_(void);
-#define FAR_READS_CHECK_(s) ((s)->outer ? (void)0 : far_reads_check_())
+static void far_seen_end_(void);
+#define FAR_SEEN_END_(s) ((s)->outer ? (void)0 : far_seen_end_())
 #else
-#define FAR_READS_CHECK_(s) ((void)0)
+#define FAR_SEEN_END_(s) ((void)0)
 #endif
 
 __attribute__((cold, noinline, unused)) static uint64_t far_scope_ask_(void)
@@ -138,7 +151,7 @@ FAR_INLINE_ struct far_scope far_scope_enter_(void)
 
 static inline void far_scope_leave_(struct far_scope *s)
 {
-    FAR_READS_CHECK_(s);
+    FAR_SEEN_END_(s);
     /* Release: who sees us outside sees all that we wrote inside. */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&far_context_.epoch, s->outer, __ATOMIC_RELEASE);
@@ -267,23 +280,19 @@ static inline struct far_word *far_check_free_(struct far_word *w, const char *f
 
 #ifdef FAR_DEBUG
 
-/* What FAR_R returned in the scope of this thread that is open, of objects that were clean. Within an epoch nothing becomes clean
- * (that takes a grace period), so one that still is clean is as it was, or was written behind the library's back. */
-#define FAR_READS_MOST_       32
-#define FAR_READS_MOST_BYTES_ 4096
-struct far_read_ {
-    struct far_word *word;
-    const unsigned char *p;
-    size_t bytes;
-    uint64_t sum, epoch;
-    const char *file;
-    int line;
-};
-struct far_reads_ {
+/* What this thread's open scope dereferenced. Of clean objects that FAR_R returned also a sum: within an epoch nothing becomes
+ * clean (that takes a grace period), so one that still is clean is as it was, or was written behind the library's back. */
+#define FAR_SUMMED_MOST_BYTES_ 4096
+struct far_sight_ {
+    struct far_seen at[FAR_SEEN_MOST];
+    struct far_sum_ {
+        size_t bytes; /* 0: not known */
+        uint64_t sum;
+    } sums[FAR_SEEN_MOST];
     unsigned n;
-    struct far_read_ at[FAR_READS_MOST_];
+    uint64_t epoch;
 };
-__attribute__((weak, visibility("hidden"))) __thread struct far_reads_ far_reads_;
+__attribute__((weak, visibility("hidden"))) __thread struct far_sight_ far_sight_;
 
 /* FNV-1a. */
 static inline uint64_t far_sum_(const unsigned char *p, size_t n)
@@ -300,37 +309,49 @@ static inline int far_is_clean_(const struct far_word *w)
     return !__atomic_load_n(&w->dirty, __ATOMIC_ACQUIRE);
 }
 
-__attribute__((noinline, unused)) static void far_reads_note_(struct far_word *w, const void *p, size_t bytes,
-                                                              const char *file, int line)
+/* summed: bytes to sum, of an object that is only read. */
+__attribute__((noinline, unused)) static void far_seen_note_(struct far_word *w, const void *p, size_t summed,
+                                                             const char *file, int line)
 {
-    struct far_reads_ *r = &far_reads_;
-    struct far_read_ read = {w, (const unsigned char *)p, bytes, 0, far_context_.epoch, file, line};
+    struct far_sight_ *s = &far_sight_;
+    struct far_sum_ sum = {0, 0};
+    unsigned i = 0;
 
-    if (r->n && r->at[0].epoch != read.epoch)
-        r->n = 0; /* of a scope that was closed where this is not compiled in */
-    if (r->n == FAR_READS_MOST_ || bytes > FAR_READS_MOST_BYTES_ || !far_is_clean_(w))
+    if (s->epoch != far_context_.epoch)
+        s->n = 0; /* of a scope that was closed where this is not compiled in */
+    s->epoch = far_context_.epoch;
+    while (i < s->n && s->at[i].word != w)
+        i++;
+    if (i == FAR_SEEN_MOST || (i < s->n && s->sums[i].bytes))
         return;
-    for (unsigned i = 0; i < r->n; i++)
-        if (r->at[i].word == w)
-            return;
-    read.sum = far_sum_(read.p, bytes);
-    r->at[r->n++] = read;
+    if (summed && summed <= FAR_SUMMED_MOST_BYTES_ && far_is_clean_(w)) {
+        sum.bytes = summed;
+        sum.sum = far_sum_((const unsigned char *)p, summed);
+    } else if (i < s->n) {
+        return;
+    }
+    s->at[i].word = w;
+    s->at[i].p = p;
+    s->at[i].file = file;
+    s->at[i].line = line;
+    s->sums[i] = sum;
+    s->n += i == s->n;
 }
 
-__attribute__((noinline, unused)) static void far_reads_check_(void)
+/* The outermost scope ends. */
+__attribute__((noinline, unused)) static void far_seen_end_(void)
 {
-    struct far_reads_ *r = &far_reads_;
-    unsigned n = r->n;
+    struct far_sight_ *s = &far_sight_;
+    unsigned n = s->epoch == far_context_.epoch ? s->n : 0;
 
-    r->n = 0;
-    for (unsigned i = 0; i < n; i++) {
-        struct far_read_ *read = &r->at[i];
-
+    s->n = 0;
+    for (unsigned i = 0; i < n; i++)
         /* Who writes says so first; so what is seen to be clean after the sum was clean before it. */
-        if (read->epoch == far_context_.epoch && far_sum_(read->p, read->bytes) != read->sum && far_is_clean_(read->word) &&
-            !far_is_freed_(read->word))
-            far_fail_(read->file, read->line, "a far object was written through the pointer of FAR_R");
-    }
+        if (s->sums[i].bytes && far_sum_((const unsigned char *)s->at[i].p, s->sums[i].bytes) != s->sums[i].sum &&
+            far_is_clean_(s->at[i].word) && !far_is_freed_(s->at[i].word))
+            far_fail_(s->at[i].file, s->at[i].line, "a far object was written through the pointer of FAR_R");
+    if (n && far_watches_())
+        far_object_abi_()->leave(&far_context_, s->at, n);
 }
 
 #define FAR_CHECK_(w)      far_check_((w), __FILE__, __LINE__)
@@ -446,20 +467,21 @@ static inline void *far_deref_(struct far_word *w, int mode)
  * and does not keep the object near. Loss of the object with its node: the program ends with SIGBUS and a message that names
  * both; FAR_FETCH first where that must not be. */
 #ifdef FAR_DEBUG
-static inline const void *far_read_(struct far_word *w, size_t bytes, const char *file, int line)
+static inline void *far_seen_(struct far_word *w, int mode, size_t summed, const char *file, int line)
 {
-    const void *p = far_deref_(far_check_(w, file, line), FAR_MODE_READ);
+    void *p = far_deref_(far_check_(w, file, line), mode);
 
-    far_reads_note_(w, p, bytes, file, line);
+    far_seen_note_(w, p, summed, file, line);
     return p;
 }
-#define FAR_R(h) ((const FAR_TYPE_OF_(h) *)far_read_((h).word, sizeof(FAR_TYPE_OF_(h)), __FILE__, __LINE__))
+#define FAR_DEREF_(h, mode, summed) far_seen_((h).word, (mode), (summed), __FILE__, __LINE__)
 #else
-#define FAR_R(h)    ((const FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_READ))
+#define FAR_DEREF_(h, mode, summed) far_deref_((h).word, (mode))
 #endif
-#define FAR_W(h)    ((FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_WRITE))
-#define FAR_R_NT(h) ((const FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_READ | FAR_MODE_NT))
-#define FAR_W_NT(h) ((FAR_TYPE_OF_(h) *)far_deref_(FAR_CHECK_((h).word), FAR_MODE_WRITE | FAR_MODE_NT))
+#define FAR_R(h)    ((const FAR_TYPE_OF_(h) *)FAR_DEREF_(h, FAR_MODE_READ, sizeof(FAR_TYPE_OF_(h))))
+#define FAR_W(h)    ((FAR_TYPE_OF_(h) *)FAR_DEREF_(h, FAR_MODE_WRITE, 0))
+#define FAR_R_NT(h) ((const FAR_TYPE_OF_(h) *)FAR_DEREF_(h, FAR_MODE_READ | FAR_MODE_NT, sizeof(FAR_TYPE_OF_(h))))
+#define FAR_W_NT(h) ((FAR_TYPE_OF_(h) *)FAR_DEREF_(h, FAR_MODE_WRITE | FAR_MODE_NT, 0))
 
 static inline int far_fetch_(struct far_word *const *w, size_t n, int mode)
 {

@@ -42,6 +42,15 @@ struct far_type {
 enum far_deref_mode { FAR_MODE_READ = 0, FAR_MODE_WRITE = 1, FAR_MODE_NT = 2 };
 enum far_weight { FAR_WEIGHT_COLD = -1, FAR_WEIGHT_NORMAL = 0, FAR_WEIGHT_HOT = 1 };
 
+/* A pointer that a scope gave out, and where (-DFAR_DEBUG). */
+struct far_seen {
+    struct far_word *word;
+    const void *p;
+    const char *file;
+    int line;
+};
+
+#define FAR_SEEN_MOST 32 /* of them that are remembered in a scope */
 #define FAR_AT_FREE 14 /* the upper four bits of far_word.at: there is no object */
 #define FAR_OBJECT_MOST_BYTES (UINT64_C(1) << 30) /* per object */
 #define FAR_OBJECT_UNIT_BYTES (UINT64_C(64) << 10) /* above this an object is far by pages */
@@ -73,6 +82,11 @@ struct far_object_abi {
     void (*weigh)(struct far_word *w, int weight);
     /* 1: it is here. */
     int (*is_here)(const struct far_word *w);
+    /* For programs built with -DFAR_DEBUG. From a constructor: objects are to be kept so that single ones can be fenced. */
+    void (*keep_apart)(void);
+    /* Ends the outermost scope of c. Objects that it saw are put away where that is possible soon, and their memory is fenced:
+     * who uses such a pointer later ends the program with its file and line. A sample: it takes about a fifth of the time at most. */
+    void (*leave)(struct far_context *c, const struct far_seen *seen, size_t n);
 };
 
 #endif

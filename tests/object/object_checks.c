@@ -119,6 +119,84 @@ static void reads_and_writes(void *arg)
     _exit(0);
 }
 
+static const page *kept;
+
+static void keep_and_use(bool in_system_call)
+{
+    volatile uint64_t sum = 0;
+    FAR(page) p;
+
+    if (!FAR_NEW(p, page))
+        abort();
+    FAR_SCOPE
+        FAR_W(p)->v[0] = 1;
+    FAR_SCOPE
+        kept = FAR_R(p); /* @kept */
+    if (in_system_call && write(STDOUT_FILENO, kept, 1) >= 0)
+        _exit(1);
+    sum += kept->v[511];
+    _exit(0);
+}
+
+static void use_kept(void *arg)
+{
+    keep_and_use(false);
+}
+
+static void write_kept(void *arg)
+{
+    keep_and_use(true);
+}
+
+/* Inherited from a parent in whom its scope had ended. */
+static void use_inherited(void *arg)
+{
+    int status;
+    FAR(page) p;
+
+    if (!FAR_NEW(p, page))
+        abort();
+    FAR_SCOPE
+        kept = FAR_W(p); /* @inherited */
+    if (!fork()) {
+        volatile uint64_t sum = kept->v[1];
+
+        (void)sum;
+        _exit(0);
+    }
+    wait(&status);
+    if (!WIFSIGNALED(status))
+        _exit(0);
+    raise(WTERMSIG(status));
+}
+
+/* Pointers in scopes that are open, pins, and what comes back from afar are as good as ever. */
+static void uses_in_time(void *arg)
+{
+    FAR(page) p[64];
+    page *pinned;
+
+    for (int i = 0; i < 64; i++)
+        if (!FAR_NEW(p[i], page))
+            abort();
+    pinned = FAR_PIN(p[5]);
+    for (int turn = 0; turn < 50; turn++)
+        for (int i = 0; i < 64; i += 4) {
+            FAR_SCOPED;
+            page *q = FAR_W(p[i]);
+
+            FAR_SCOPE
+                FAR_W(p[i + 1])->v[7]++;
+            if (q->v[0]++ != (uint64_t)turn || FAR_R(p[i + 1])->v[7] != (uint64_t)turn + 1)
+                abort();
+            pinned->v[9]++;
+        }
+    if (pinned->v[9] != 50 * 16)
+        abort();
+    FAR_UNPIN(p[5]);
+    _exit(0);
+}
+
 /* The line that bears the mark. */
 static int line_of(const char *mark)
 {
@@ -159,6 +237,13 @@ static void debug__names_the_line(void **state)
     check(write_through_read, "a far object was written through the pointer of FAR_R", "@write_through_read *");
     assert_int_equal(test_child(reads_and_writes, NULL, text, sizeof(text)), 0);
     assert_string_equal(text, "");
+    assert_int_equal(test_child(uses_in_time, NULL, text, sizeof(text)), 0);
+    assert_string_equal(text, "");
+    if (rig_far()) {
+        check(use_kept, "a pointer to a far object was used after the scope in which it was made", "@kept *");
+        check(write_kept, "a pointer to a far object was used after the scope in which it was made", "@kept *");
+        check(use_inherited, "a pointer to a far object was used after the scope in which it was made", "@inherited *");
+    }
     check(pin_after_free, "a far object was used after it had been freed", "@pin_after_free *");
 }
 
