@@ -11,6 +11,7 @@
  *   for none
  *                                 fields: seq ack win len mss scale ts V,E sack A-B[,C-D…] sackok ce port
  *                                 badsum
+ *   inb …                         as in, and the engine is not polled: more follows in the same burst
  *   out FLAGS [FIELD VALUE]…      the next segment from the engine, waited for if need be; given fields
  *   must match, flags must
  *                                 be equal; "after LOW..HIGH": since the last in or call; "above N": how far the ISN is
@@ -257,7 +258,6 @@ static void do_in(struct run *r, char *rest)
     memcpy(bytes + 16, &sum, 2);
     r->mark = r->now;
     far_tcp_input(r->stack, &flow, bytes, header + len, 0, (enum far_tcp_ecn)ecn, r->now);
-    settle(r);
 }
 
 /* --- out
@@ -549,6 +549,8 @@ static void execute(struct run *r, char *line)
     else if (!r->opened)
         fail(r, "%s before listen or connect", command);
     else if (!strcmp(command, "in"))
+        do_in(r, line), settle(r);
+    else if (!strcmp(command, "inb"))
         do_in(r, line);
     else if (!strcmp(command, "out"))
         do_out(r, line);

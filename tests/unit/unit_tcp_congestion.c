@@ -50,6 +50,26 @@ static void cubic__keeps_seven_tenths_and_comes_back_to_its_maximum(void **state
     assert_in_range(cc.cwnd, 95000, 110000);
 }
 
+/* Ten round trips, an idle time that cut the window as a sender does, and ten more: no further than twenty without it. */
+static void cubic__does_not_grow_by_idle_time(void **state)
+{
+    static const uint64_t rtt = 100000;
+    struct far_tcp_cc cc, without;
+    uint64_t now = 1;
+    far_tcp_cc_init(&cc, &far_tcp_cubic, 1460, 100);
+    cc.cwnd = cc.ssthresh = far_tcp_cc_reduce(&cc, false, now);
+    for (int i = 0; i < 10; i++)
+        far_tcp_cc_grow(&cc, cc.cwnd, rtt, now += rtt);
+    without = cc;
+    for (int i = 1; i <= 10; i++)
+        far_tcp_cc_grow(&without, without.cwnd, rtt, now + (uint64_t)i * rtt);
+    now += UINT64_C(20000000000);
+    cc.cwnd = 10 * 1460;
+    for (int i = 0; i < 14; i++)
+        far_tcp_cc_grow(&cc, cc.cwnd, rtt, now += rtt);
+    assert_in_range(cc.cwnd, 0, without.cwnd * 21 / 20);
+}
+
 static void dctcp__reduces_by_half_of_alpha(void **state)
 {
     struct far_tcp_cc cc;
@@ -77,6 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(far_tcp_cc__bounds_hold_whatever_happens),
+        cmocka_unit_test(cubic__does_not_grow_by_idle_time),
         cmocka_unit_test(newreno__adds_a_segment_per_window_and_halves),
         cmocka_unit_test(cubic__keeps_seven_tenths_and_comes_back_to_its_maximum),
         cmocka_unit_test(dctcp__reduces_by_half_of_alpha),

@@ -211,12 +211,14 @@ void far_tcp_close(struct far_tcp_sock *s, uint64_t now_ns)
         far_tcp_sock_free(s);
         return;
     }
-    if (s->receive.used || s->reassembly.n) {
+    if (s->state != FAR_TCP_TIME_WAIT && (s->receive.used || s->reassembly.n)) {
         far_tcp_abort(s, now);
         return;
     }
     far_tcp_shutdown(s);
     let_go(s);
+    if (s->state != FAR_TCP_TIME_WAIT)
+        far_list_push_back(&s->stack->orphans, &s->age_link);
     s->closed_ns = now;
     far_tcp_life_arm(s, now);
 }

@@ -36,6 +36,7 @@ struct far_tcp_cc_ops {
 struct far_tcp_cubic {
     double w_max, w_last_max, k_s, w_est; /* segments; seconds */
     uint64_t epoch_ns;                    /* 0: no epoch running */
+    uint64_t grown_ns;                    /* when the window last had a reason to grow */
     double origin;
 };
 

@@ -126,7 +126,7 @@ static int in_syn_sent(struct far_tcp_sock *s, struct far_tcp_segment *g, uint64
 /* RFC 9293 section 3.10.7.4 for SYN-RECEIVED after an active open, with RFC 5961. */
 static int in_syn_received(struct far_tcp_sock *s, struct far_tcp_segment *g, uint64_t now)
 {
-    bool syn = g->flags & TH_SYN;
+    bool syn = g->flags & TH_SYN, scaled = !syn;
     if (syn && g->seq == s->irs) {
         g->seq++; /* the SYN again, or the SYN-ACK of the other side */
         g->flags &= (uint8_t)~TH_SYN;
@@ -152,6 +152,10 @@ static int in_syn_received(struct far_tcp_sock *s, struct far_tcp_segment *g, ui
         return -EPROTO;
     }
     measure(s, now);
+    s->snd_wnd = scaled ? (uint32_t)g->window << s->snd_scale : g->window; /* RFC 7323 section 2.2 */
+    s->max_snd_wnd = far_max(s->max_snd_wnd, s->snd_wnd);
+    s->snd_wl1 = g->seq;
+    s->snd_wl2 = g->ack;
     far_tcp_sock_establish(s, now);
     far_tcp_want(s, WANT_ACK);
     return 0;

@@ -142,7 +142,7 @@ void far_tcp_pmtu_probe_sent(struct far_tcp_sock *s, uint32_t seq, uint32_t payl
 
 static const struct far_tcp_sent *lost_probe(const struct far_tcp_sock *s)
 {
-    if (!s->board.lost || !s->mtu_probe_out)
+    if (!s->board.lost)
         return NULL;
     for (uint32_t i = far_tcp_scoreboard_first(&s->board); i; i = s->board.sent[i].next)
         if (s->board.sent[i].flags & SENT_MTU_PROBE)

@@ -73,15 +73,13 @@ void far_tcp_reassembly_cut(struct far_tcp_reassembly *r, uint32_t end)
 unsigned far_tcp_reassembly_sack(const struct far_tcp_reassembly *r, struct far_tcp_block *block,
                                  unsigned room)
 {
-    uint32_t bound = UINT32_MAX;
+    uint64_t bound = UINT64_MAX;
     unsigned n = 0;
     for (; n < room && n < r->n; n++) {
         const struct far_tcp_range *newest = NULL;
         for (uint32_t i = 0; i < r->n; i++)
             if (r->range[i].stamp < bound && (!newest || r->range[i].stamp > newest->stamp))
                 newest = &r->range[i];
-        if (!newest)
-            break; /* the stamp wrapped: fewer blocks once in 2^32 segments */
         bound = newest->stamp;
         block[n] = (struct far_tcp_block){newest->start, newest->end};
     }

@@ -18,12 +18,13 @@
 
 struct far_tcp_range {
     uint32_t start, end;
-    uint32_t stamp; /* of the newest segment in it: larger is newer */
+    uint64_t stamp; /* of the newest segment in it: larger is newer */
 };
 
 struct far_tcp_reassembly {
     struct far_tcp_range range[FAR_TCP_MAX_RANGES];
-    uint32_t n, stamp;
+    uint32_t n;
+    uint64_t stamp;
 };
 
 /* The first piece of [*at, end) that is not held: false if there is none, else the piece, and *at behind

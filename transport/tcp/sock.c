@@ -1,6 +1,7 @@
 #include "transport/tcp/sock.h"
 
 #include "transport/tcp/checksum.h"
+#include "transport/tcp/emit.h"
 #include "transport/tcp/isn.h"
 #include "transport/tcp/pmtu.h"
 #include "transport/tcp/scoreboard.h"
@@ -70,7 +71,7 @@ static void hash_out(struct far_tcp_sock *s)
 /* --- the pool
  * ------------------------------------------------------------------------------------------------- */
 
-static void recycle_time_wait(struct far_tcp_stack *stack)
+static bool recycle_time_wait(struct far_tcp_stack *stack)
 {
     far_list_each(&stack->time_wait, node)
     {
@@ -79,8 +80,28 @@ static void recycle_time_wait(struct far_tcp_stack *stack)
             continue;
         stack->counters.time_wait_recycled++;
         far_tcp_sock_free(s);
-        return;
+        return true;
     }
+    return false;
+}
+
+/* Closed by the caller and not over yet: the oldest whose peer has everything and does not end, else the oldest. */
+static void recycle_orphan(struct far_tcp_stack *stack)
+{
+    struct far_tcp_sock *victim = NULL;
+    far_list_each(&stack->orphans, node)
+    {
+        struct far_tcp_sock *s = far_list_entry(node, struct far_tcp_sock, age_link);
+        if (!victim || s->state == FAR_TCP_FIN_WAIT_2)
+            victim = s;
+        if (victim->state == FAR_TCP_FIN_WAIT_2)
+            break;
+    }
+    if (!victim)
+        return;
+    stack->counters.orphans_recycled++;
+    far_tcp_emit_reset(victim);
+    far_tcp_sock_free(victim);
 }
 
 /* All fields start from zero but the memory that belongs to this place in the pool. */
@@ -108,8 +129,8 @@ static void clear(struct far_tcp_sock *s)
 struct far_tcp_sock *far_tcp_sock_alloc(struct far_tcp_stack *stack, const struct far_tcp_flow *flow,
                                         uint64_t now)
 {
-    if (far_list_is_empty(&stack->free_sockets))
-        recycle_time_wait(stack);
+    if (far_list_is_empty(&stack->free_sockets) && !recycle_time_wait(stack))
+        recycle_orphan(stack);
     struct far_list *node = far_list_pop_front(&stack->free_sockets);
     if (!node)
         return NULL;

@@ -162,7 +162,8 @@ int far_tcp_stack_init(void *memory, size_t bytes, const struct far_tcp_config *
     stack->half_mask = l.half_slots - 1;
     memset(base + l.listeners, 0, l.sent - l.listeners);
     struct far_list *lists[] = {&stack->free_sockets, &stack->free_halves, &stack->half_age,
-                                &stack->time_wait,    &stack->output,      &stack->ready};
+                                &stack->time_wait,    &stack->orphans,     &stack->output,
+                                &stack->ready};
     for (size_t i = 0; i < FAR_ARRAY_LEN(lists); i++)
         far_list_init(lists[i]);
     make_pools(stack, base, &l);

@@ -255,6 +255,7 @@ struct far_tcp_stack {
     struct far_tcp_half *halves;
     struct far_tcp_listener *listeners;
     struct far_list free_sockets, free_halves, half_age, time_wait;
+    struct far_list orphans; /* closed by the caller, neither over nor in TIME-WAIT; oldest first */
     struct far_list output, ready;
     struct far_tcp_timer **heap;
     uint32_t heap_used;

@@ -250,9 +250,10 @@ int far_tcp_consume(struct far_tcp_sock *sock, size_t len);
 /* No more to send: FIN follows the queued bytes. Receiving goes on. */
 int far_tcp_shutdown(struct far_tcp_sock *sock);
 
-/* Gives the socket back: queued bytes and FIN are still sent, TIME-WAIT is kept. If received bytes were
- * left unread, or
- * more arrive, the peer gets a reset (RFC 9293 section 3.6.1, RFC 2525 section 2.17). */
+/* Gives the socket back: queued bytes and FIN are still sent, TIME-WAIT is kept. If received bytes were left unread and the
+ * peer has not ended, or more arrive, the peer gets a reset (RFC 9293 section 3.6.1, RFC 2525 section 2.17). A connection that
+ * is still being opened by us is forgotten, and what was queued for it (RFC 9293 section 3.10.4). While the pool is empty, a
+ * new connection takes the place of one in TIME-WAIT, else of the oldest that was given back and is not over: reset. */
 void far_tcp_close(struct far_tcp_sock *sock, uint64_t now_ns);
 
 /* Resets the connection and gives the socket back. */
@@ -340,7 +341,8 @@ void far_tcp_get_info(const struct far_tcp_sock *sock, struct far_tcp_info *info
     X(mtu_reduced, "path MTU lowered by ICMP or by black-hole detection")                                    \
     X(mtu_raised, "path MTU raised by a probe (RFC 4821)")                                                   \
     X(wire_full, "sends put off: the wire had no room")                                                      \
-    X(time_wait_recycled, "TIME-WAIT cut short: the pool was empty")
+    X(time_wait_recycled, "TIME-WAIT cut short: the pool was empty")                                         \
+    X(orphans_recycled, "closed sockets reset before their peers ended: the pool was empty")
 
 struct far_tcp_counters {
 #define FAR_TCP_COUNTER_FIELD(name, text) uint64_t name;

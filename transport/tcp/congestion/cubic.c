@@ -6,6 +6,7 @@
  *   cwnd >= the Reno-friendly estimate W_est: on round trips of microseconds, where the cubic stands still,
  *   that estimate is what grows
  *   growth per acknowledged window <= half of it (section 4.4: target <= 1.5 cwnd)
+ *   time in which the window was not what limited the sender does not count (section 5.8)
  */
 #include <stddef.h>
 #include "base/bits.h"
@@ -13,6 +14,7 @@
 
 #define C              0.4
 #define BETA           0.7
+#define PAUSE_NS       1000000 /* acknowledgements may come in bursts */
 #define ALPHA_FRIENDLY (3 * (1 - BETA) / (1 + BETA))
 
 /* Newton's method for x^3 = v, v >= 0; libm is not linked into other people's processes for this. */
@@ -52,11 +54,22 @@ static double cubic_target(const struct far_tcp_cubic *c, double cwnd, uint64_t 
     return w < cwnd ? cwnd : w > 1.5 * cwnd ? 1.5 * cwnd : w;
 }
 
+/* A sender that fills the window hears of it every round trip. What is longer was idle, or not limited by it. */
+static void pass_over_pause(struct far_tcp_cubic *c, uint64_t srtt_ns, uint64_t now_ns)
+{
+    uint64_t gap = now_ns - c->grown_ns;
+    if (gap > far_max(2 * srtt_ns, (uint64_t)PAUSE_NS))
+        c->epoch_ns += gap - srtt_ns;
+}
+
 static void cubic_grow(struct far_tcp_cc *cc, uint32_t acked, uint64_t srtt_ns, uint64_t now_ns)
 {
     struct far_tcp_cubic *c = &cc->cubic;
     if (!c->epoch_ns)
         start_epoch(cc, now_ns);
+    else
+        pass_over_pause(c, srtt_ns, now_ns);
+    c->grown_ns = now_ns;
     double cwnd = (double)cc->cwnd / cc->mss, segments = (double)acked / cc->mss;
     double alpha = c->w_est >= c->w_max ? 1 : ALPHA_FRIENDLY; /* section 4.3, end */
     c->w_est += alpha * segments / cwnd;
