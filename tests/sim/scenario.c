@@ -120,17 +120,18 @@ static void verify(struct scenario *s, int h, const uint8_t *data, size_t len)
  * b that it began with (Karn: it lasts until a segment is acknowledged that was sent once): 2^b (2^(k+1)
  * - 1) RTO, and
  * a tail probe (2^b RTO at most) and 1 RTO of grace; so 3 RTO when the wire dropped nothing. At up to 1 % of loss
- * drops are no excuse, unless options->patient. On top comes what the path itself takes. */
+ * neither drops nor back-off are an excuse, unless options->patient. On top comes what the path itself takes. */
 static uint64_t stall_allowance(struct scenario *s, int h)
 {
     struct host *me = &s->host[h], *peer = &s->host[!h];
     struct sim_direction *d = &s->wire->direction[!h];
     uint64_t drops = d->head_dropped - me->head_drops;
     uint64_t back = s->wire->direction[h].dropped - me->back_drops;
-    uint64_t hits = s->lossy || s->options->patient ? far_min(drops + back, UINT64_C(20)) : 0;
+    bool excused = s->lossy || s->options->patient;
+    uint64_t hits = excused ? far_min(drops + back, UINT64_C(20)) : 0;
+    uint64_t backoff = excused ? far_min(me->backoff, UINT64_C(20)) : 0;
     uint64_t allowed = far_max(far_tcp_rto(peer->sock), me->rto_ns) *
-                       ((((UINT64_C(2) << hits) - 1) << far_min(me->backoff, UINT64_C(20))) + 1 +
-                        (UINT64_C(1) << far_min(me->backoff, UINT64_C(20))));
+                       ((((UINT64_C(2) << hits) - 1) << backoff) + 1 + (UINT64_C(1) << backoff));
     if (s->lossy)
         allowed *= 2; /* above 1 %: an acknowledgement of the bytes before may restart the last of these RTOs */
     allowed +=

@@ -10,6 +10,9 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -29,7 +32,7 @@
 static struct ping {
     const char *url;
     unsigned count, size;
-    double interval_s, timeout_s;
+    double interval_s, timeout_s, connect_s;
     bool echo, json;
     struct far_url address;
     const struct far_stream_ops *ops;
@@ -43,6 +46,13 @@ static union {
     struct far_stream stream;
     char room[FAR_STREAM_BYTES_MAX] __attribute__((aligned(64)));
 } s;
+
+/* What is under way on the connection: an answer that is late must not be taken for the next one. */
+static struct {
+    uint8_t header[FAR_WIRE_HDR_BYTES];
+    size_t header_got, body_got; /* of the frame that is coming in */
+    size_t echo_late;            /* bytes of earlier requests that have not come back */
+} in;
 
 static uint64_t timeout_ns(void)
 {
@@ -73,7 +83,8 @@ static void rest(uint64_t since, uint64_t until, short events)
 /* A connection; its time goes to p.connects if `timed`. 0 or -errno. */
 static int connect_once(bool timed)
 {
-    uint64_t start = far_now_ns(), until = start + timeout_ns() + 10 * FAR_NS_PER_SEC;
+    uint64_t start = far_now_ns(), until = start + (uint64_t)(p.connect_s * 1e9);
+    memset(&in, 0, sizeof in);
     int rc = p.ops->connect(&s.stream, &p.address);
     if (rc)
         return rc;
@@ -90,6 +101,7 @@ static int connect_once(bool timed)
 
 static int send_all(const uint8_t *data, size_t len, uint64_t until)
 {
+    bool begun = false;
     while (len) {
         struct iovec iov = {(void *)data, len};
         long n = p.ops->send(&s.stream, &iov, 1);
@@ -98,9 +110,10 @@ static int send_all(const uint8_t *data, size_t len, uint64_t until)
         if (n ==
             0) { /* full: the answers that make room arrive through recv, which has nothing to give now */
             if (far_now_ns() >= until)
-                return -ETIMEDOUT;
+                return begun ? -EPIPE : -ETIMEDOUT; /* half a request: nothing can follow it */
             sched_yield();
         }
+        begun |= n > 0;
         data += n;
         len -= (size_t)n;
     }
@@ -144,27 +157,27 @@ static int send_frame(uint8_t op, uint64_t id, const void *body, uint32_t len, u
     return send_all(frame, FAR_WIRE_HDR_BYTES + len, until);
 }
 
-/* The next frame from the node. -EPROTO: it is none of ours. */
-static int recv_frame(struct far_wire_hdr *h, uint8_t *body, size_t room, uint64_t until)
+static uint8_t body[FAR_WIRE_MAX_BODY];
+
+/* The next frame from the node, its body in `body`; after -ETIMEDOUT the next call goes on with it. -EPROTO: it is none of
+ * ours. */
+static int recv_frame(struct far_wire_hdr *h, uint64_t until)
 {
-    uint8_t header[FAR_WIRE_HDR_BYTES];
-    size_t got = 0, body_got = 0;
-    int rc = recv_all(header, sizeof header, &got, until);
-    if (got >= 4 && far_get_le32(header) != FAR_WIRE_MAGIC)
+    int rc = recv_all(in.header, sizeof in.header, &in.header_got, until);
+    if (in.header_got >= 4 && far_get_le32(in.header) != FAR_WIRE_MAGIC)
         return -EPROTO;
     if (rc)
-        return got && rc == -ETIMEDOUT ? -EPROTO : rc;
-    far_wire_get_hdr(h, header);
+        return rc;
+    far_wire_get_hdr(h, in.header);
     enum far_wire_status status = far_wire_check_hdr(h, 1);
-    if ((status != FAR_ST_OK && status != FAR_ST_UNSUPPORTED) || h->length > room)
+    if ((status != FAR_ST_OK && status != FAR_ST_UNSUPPORTED) || h->length > sizeof body)
         return -EPROTO;
-    rc = recv_all(body, h->length, &body_got, until);
-    if (!rc && !far_wire_sealed(header, body, far_wire_covered(h)))
-        rc = -EPROTO;
-    return rc;
+    rc = recv_all(body, h->length, &in.body_got, until);
+    if (rc)
+        return rc;
+    in.header_got = in.body_got = 0;
+    return far_wire_sealed(in.header, body, far_wire_covered(h)) ? 0 : -EPROTO;
 }
-
-static uint8_t body[FAR_WIRE_MAX_BODY];
 
 static int say_hello(void)
 {
@@ -180,7 +193,7 @@ static int say_hello(void)
     far_wire_put_hello(out, &hello);
     int rc = send_frame(FAR_OP_HELLO, 1, out, sizeof out, 1, until);
     if (!rc)
-        rc = recv_frame(&h, body, sizeof body, until);
+        rc = recv_frame(&h, until);
     if (rc)
         return rc;
     if (h.status != FAR_ST_OK) {
@@ -203,7 +216,7 @@ static int ping_node(unsigned n, uint64_t until)
     memset(payload, (int)n, p.size);
     int rc = send_frame(FAR_OP_PING, id, payload, p.size, 1, until);
     while (!rc) {
-        rc = recv_frame(&h, body, sizeof body, until);
+        rc = recv_frame(&h, until);
         if (rc || h.id == id)
             break;
     }
@@ -215,16 +228,33 @@ static int ping_node(unsigned n, uint64_t until)
 
 /* --- an echo server --- */
 
+/* What earlier requests are still owed, passed over. */
+static int pass_over_late(uint64_t until)
+{
+    static uint8_t late[MAX_ECHO];
+    int rc = 0;
+    while (!rc && in.echo_late) {
+        size_t got = 0;
+        rc = recv_all(late, far_min(in.echo_late, sizeof late), &got, until);
+        in.echo_late -= got;
+    }
+    return rc;
+}
+
 static int ping_echo(unsigned n, uint64_t until)
 {
-    static uint8_t out[MAX_ECHO], in[MAX_ECHO];
+    static uint8_t out[MAX_ECHO], back[MAX_ECHO];
     size_t got = 0;
     for (unsigned i = 0; i < p.size; i++)
         out[i] = (uint8_t)(i * 7 + n);
     int rc = send_all(out, p.size, until);
+    if (rc)
+        return rc;
+    rc = pass_over_late(until);
     if (!rc)
-        rc = recv_all(in, p.size, &got, until);
-    return !rc && memcmp(in, out, p.size) ? -EBADMSG : rc;
+        rc = recv_all(back, p.size, &got, until);
+    in.echo_late += p.size - got;
+    return !rc && memcmp(back, out, p.size) ? -EBADMSG : rc;
 }
 
 /* --- output --- */
@@ -290,6 +320,10 @@ static void explain(void)
         fprintf(stderr,
                 "farctl ping: segments with a wrong checksum arrive: on the peer's interface, as root: "
                 "ethtool -K INTERFACE tx off tso off gso off gro off\n");
+    if (strstr(text, "neighbour=failed") || strstr(text, "neighbour=unknown"))
+        fprintf(stderr, "farctl ping: nobody answers for the peer's address (or for gw=) on that link\n");
+    if (strstr(text, "link=down"))
+        fprintf(stderr, "farctl ping: the interface has no carrier\n");
     if (strstr(text, "address_conflict"))
         fprintf(stderr, "farctl ping: another host uses the address of ip=\n");
 }
@@ -372,10 +406,9 @@ static int run(void)
     if (foreign) {
         fprintf(stderr,
                 "farctl ping: %s: answers connections, but does not speak the far-memory protocol (%s): this "
-                "is not a "
-                "farmemd; timing connections instead (--echo is for echo servers)\n",
+                "is no farmemd, or one that is stopped or busy; timing connections instead (--echo is for echo servers)\n",
                 p.url,
-                rc == -ETIMEDOUT ? "it said nothing"
+                rc == -ETIMEDOUT ? "no greeting in time: -W waits longer"
                 : rc == -EPROTO  ? "it said something else"
                                  : "it closed the connection");
         rc = time_connections();
@@ -395,6 +428,25 @@ static int run(void)
     return rc || foreign ? FARCTL_FAULT : FARCTL_OK;
 }
 
+/* Whether the kernel has the address that is to be ours: its TCP would reset our connections. */
+static bool kernel_has_our_address(void)
+{
+    char text[64], other[64];
+    struct ifaddrs *all = NULL;
+    bool found = false;
+    if (far_url_query(&p.address, "ip", text, sizeof text) <= 0 || getifaddrs(&all))
+        return false;
+    text[strcspn(text, "/")] = 0;
+    for (struct ifaddrs *i = all; i && !found; i = i->ifa_next)
+        found = i->ifa_addr && (i->ifa_addr->sa_family == AF_INET || i->ifa_addr->sa_family == AF_INET6) &&
+                !getnameinfo(i->ifa_addr,
+                             i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6),
+                             other, sizeof other, NULL, 0, NI_NUMERICHOST) &&
+                !strcmp(text, other);
+    freeifaddrs(all);
+    return found;
+}
+
 static void say(const char *line)
 {
     fprintf(stderr, "farctl ping: %s\n", line);
@@ -405,6 +457,9 @@ static int prepare(void)
     static const struct far_dpdk_host host = {sizeof host, say, NULL};
     char err[600] = "";
     int rc = far_url_parse(&p.address, p.url, err, sizeof err);
+    if (!rc && far_dpdk_is_url(p.url) && kernel_has_our_address())
+        fprintf(stderr, "farctl ping: the kernel of this machine has the address of ip= too, and will reset our connections: "
+                        "choose one that is free\n");
     if (!rc && far_dpdk_is_url(p.url))
         rc = far_dpdk_load(NULL, &host, err, sizeof err);
     if (!rc && !strcmp(p.address.scheme, "inproc")) {
@@ -440,7 +495,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         p.size = (unsigned)number(arg, 0, MAX_ECHO, "size", state);
         break;
     case 'W':
-        p.timeout_s = number(arg, 0.001, 3600, "timeout", state);
+        p.timeout_s = p.connect_s = number(arg, 0.001, 3600, "timeout", state);
         break;
     case 'e':
         p.echo = true;
@@ -472,17 +527,17 @@ int far_cmd_ping(int argc, char **argv)
         {"count", 'c', "N", 0, "how many round trips (10)", 0},
         {"interval", 'i', "SECONDS", 0, "from one to the next (0.1; 0: at once)", 0},
         {"size", 's', "BYTES", 0, "payload (64; at most 4096, 65536 with --echo)", 0},
-        {"timeout", 'W', "SECONDS", 0, "how long to wait for an answer (1)", 0},
+        {"timeout", 'W', "SECONDS", 0, "how long to wait for an answer (1), and for a connection (10)", 0},
         {"echo", 'e', 0, 0, "the peer is an echo server, not a memory node", 0},
         {"json", 'j', 0, 0, "one JSON object, times in microseconds", 0},
         {0}};
     static const char doc[] =
         "Round trips to a memory node: unix:///path, tcp://host:port, inproc:, or over our own TCP, for "
         "example\n"
-        "dpdk://10.9.0.2:7170?dev=net_af_packet0,iface=eth1&ip=10.9.0.1/24\v"
+        "dpdk://10.9.0.2:7170?dev=net_af_packet0,iface=eth1&ip=10.9.0.11/24\v"
         "Status 0 if answers came, 1 if not or if the peer is no memory node, 2 for wrong usage.";
     static const struct argp argp = {options, parse, "URL", doc, NULL, NULL, NULL};
-    p = (struct ping){.count = 10, .size = 64, .interval_s = 0.1, .timeout_s = 1};
+    p = (struct ping){.count = 10, .size = 64, .interval_s = 0.1, .timeout_s = 1, .connect_s = 10};
     argp_parse(&argp, argc, argv, 0, NULL, NULL);
     p.mode = p.echo ? "echo" : "ping";
     int rc = prepare();

@@ -7,7 +7,7 @@
 #include "base/format.h"
 #include "transport/dpdk/layers.h"
 
-#define FORM "write dpdk://10.9.0.2:7170?dev=net_af_packet0,iface=eth1&ip=10.9.0.1/24"
+#define FORM "write dpdk://10.9.0.2:7170?dev=net_af_packet0,iface=eth1&ip=10.9.0.11/24"
 
 bool far_dpdk_ip_parse(uint8_t ip[16], const char *text)
 {
@@ -61,6 +61,11 @@ static const char *check_keys(const struct far_url *url)
             found |= strlen(known[i]) == len && !strncmp(known[i], p, len);
         if (!found)
             return "unknown option (known: dev, ip, gw, mtu, cc, ecn, rtt_us)";
+        for (const char *q = url->query; q < p; q = strchr(q, '&') + 1)
+            if (strcspn(q, "=&") == len && !strncmp(q, p, len))
+                return "an option is given twice";
+        if (p[len] != '=' || p[len + 1] == '&' || !p[len + 1])
+            return "an option has no value";
         p += strcspn(p, "&");
         p += *p == '&';
     }
@@ -93,13 +98,13 @@ static const char *parse_local(struct far_dpdk_address *a, const struct far_url 
     uint32_t prefix;
     value(url, "ip", text, sizeof text, &bad);
     if (bad || !text[0])
-        return bad ? bad : "no address of our own: say which with ip=ADDRESS/PREFIX, e.g. ip=10.9.0.1/24";
+        return bad ? bad : "no address of our own: say which with ip=ADDRESS/PREFIX, e.g. ip=10.9.0.11/24";
     char *slash = strchr(text, '/');
     if (!slash)
-        return "ip needs a prefix length, e.g. ip=10.9.0.1/24";
+        return "ip needs a prefix length, e.g. ip=10.9.0.11/24";
     *slash = '\0';
     if (!far_dpdk_ip_parse(a->local.ip, text))
-        return "ip is no address, e.g. ip=10.9.0.1/24 or ip=fd00::1/64";
+        return "ip is no address, e.g. ip=10.9.0.11/24 or ip=fd00::1/64";
     bool four = far_ip_is4(a->local.ip);
     if (!number(slash + 1, four ? 32 : 128, &prefix) || prefix == 0)
         return "ip's prefix length is a number from 1 to 32 (IPv4) or 128 (IPv6)";

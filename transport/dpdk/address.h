@@ -1,6 +1,6 @@
 /* What a dpdk:// address says: which device, who we are on it, whom to speak to.
  *
- *   dpdk://10.9.0.2:7170?dev=net_af_packet0,iface=va&ip=10.9.0.1/24
+ *   dpdk://10.9.0.2:7170?dev=net_af_packet0,iface=va&ip=10.9.0.11/24
  *   dpdk://[fd00:9::2]:7170?dev=net_af_packet0,iface=va&ip=fd00:9::1/64&gw=fd00:9::fe&mtu=9000
  *
  *   dev   a DPDK virtual device and its arguments, as --vdev takes them; net_af_packet is any Linux interface

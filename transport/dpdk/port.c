@@ -1,11 +1,16 @@
 #include "transport/dpdk/port.h"
 
 #include <errno.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
 #include <rte_bus_vdev.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include "base/bits.h"
 #include "base/format.h"
 #include "base/os.h"
@@ -27,6 +32,7 @@ struct far_port {
     struct rte_mbuf *tx[TX_WAITING];
     struct far_port_counters count;
     char name[32];
+    char interface[IFNAMSIZ]; /* of af_packet */
 };
 
 /* af_packet copies a whole ring frame into an mbuf unchecked, so that one must hold the other. Its ring
@@ -46,6 +52,53 @@ static uint16_t mbuf_room(const char *dev, uint32_t mtu)
 {
     unsigned frame = is_af_packet(dev) ? ring_frame_bytes(mtu) : (unsigned)far_align_up(mtu + HEADERS, 64);
     return (uint16_t)(frame + RTE_PKTMBUF_HEADROOM);
+}
+
+/* The interface's flags (IFF_UP …) and MTU: 0, or -errno. */
+static int interface_state(const char *interface, unsigned *flags, uint32_t *mtu)
+{
+    struct ifreq request = {0};
+    int fd = (int)far_syscall3(SYS_socket, AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    memcpy(request.ifr_name, interface, strnlen(interface, IFNAMSIZ - 1));
+    int rc = (int)far_syscall3(SYS_ioctl, fd, SIOCGIFFLAGS, &request);
+    *flags = (unsigned short)request.ifr_flags;
+    if (!rc)
+        rc = (int)far_syscall3(SYS_ioctl, fd, SIOCGIFMTU, &request);
+    *mtu = (uint32_t)request.ifr_mtu;
+    far_os_close(fd);
+    return rc;
+}
+
+/* Whether packets can be had from the interface; the driver says of all faults that the operation is not permitted. */
+static int check_interface(struct far_port *port, const char *dev, uint32_t mtu, char *err, size_t errlen)
+{
+    const char *name = strstr(dev, ",iface=") + 7;
+    size_t len = strcspn(name, ",");
+    if (len >= IFNAMSIZ) {
+        far_format(err, errlen, "dpdk: %.*s is no name of an interface: it is too long", (int)len, name);
+        return -EINVAL;
+    }
+    memcpy(port->interface, name, len);
+    unsigned flags = 0;
+    uint32_t has = 0;
+    int rc = interface_state(port->interface, &flags, &has);
+    const char *what = port->interface;
+    if (rc == -EPERM || rc == -EACCES)
+        far_format(err, errlen, "dpdk: the packets of an interface are for root, or with CAP_NET_RAW");
+    else if (rc == -ENODEV)
+        far_format(err, errlen, "dpdk: no interface %s in this network namespace (ip link shows them)", what);
+    else if (rc)
+        far_format(err, errlen, "dpdk: interface %s cannot be used (error %d)", what, -rc);
+    else if (!(flags & IFF_UP))
+        far_format(err, errlen, "dpdk: interface %s is down: ip link set %s up", what, what);
+    else if (mtu > has)
+        far_format(err, errlen, "dpdk: mtu=%u is more than the %u of interface %s: ip link set %s mtu %u", mtu, has, what,
+                   what, mtu);
+    else
+        return 0;
+    return rc ? rc : flags & IFF_UP ? -EMSGSIZE : -ENETDOWN;
 }
 
 /* The device's arguments: the user's, and for af_packet ring sizes unless he gave them. */
@@ -71,16 +124,17 @@ static int create_device(struct far_port *port, const char *dev, uint32_t mtu, c
         far_format(err, errlen, "dpdk: the device's arguments are too long: %s", dev);
         return -EINVAL;
     }
+    int rc = is_af_packet(dev) ? check_interface(port, dev, mtu, err, errlen) : 0;
+    if (rc)
+        return rc;
     far_wraps_packet_socket();
-    int rc = rte_vdev_init(port->name, args);
+    rc = rte_vdev_init(port->name, args);
     if (!rc)
         rc = rte_eth_dev_get_port_by_name(port->name, &port->id);
     if (!rc)
         return 0;
-    far_format(err, errlen, "dpdk: no device %s (error %d)%s", dev, -rc,
-               is_af_packet(dev)
-                   ? ": is there such an interface in this network namespace, and have we CAP_NET_RAW?"
-                   : "");
+    far_format(err, errlen, "dpdk: no device %s (error %d): is %.*s a driver that is installed (librte-net-*), with arguments that it takes?",
+               dev, -rc, (int)strcspn(dev, ",0123456789"), dev);
     return rc;
 }
 
@@ -217,6 +271,11 @@ int far_port_wake_fd(const struct far_port *port)
 bool far_port_link_up(const struct far_port *port)
 {
     struct rte_eth_link link;
+    if (port->interface[0]) { /* the driver always says yes */
+        unsigned flags;
+        uint32_t mtu;
+        return !interface_state(port->interface, &flags, &mtu) && (flags & IFF_UP) && (flags & IFF_RUNNING);
+    }
     return !rte_eth_link_get_nowait(port->id, &link) && link.link_status == RTE_ETH_LINK_UP;
 }
 

@@ -152,10 +152,12 @@ static void report(struct far_tcp_sock *sock)
     far_dpdk_device_describe_locked(&device, address.remote, line, sizeof line);
     fprintf(stderr,
             "{\"sent\":%llu,\"received\":%llu,\"mss\":%u,\"srtt_us\":%.1f,\"sack\":%d,\"timestamps\":%d,"
+            "\"ecn\":%d,\"ecn_reductions\":%llu,"
             "\"retransmits\":%llu,\"timeouts\":%llu,\"tail_probes\":%llu,\"fast_recoveries\":%llu,"
             "\"counters\":\"%s\"}\n",
             (unsigned long long)i.acked_bytes, (unsigned long long)i.received_bytes, i.mss,
-            (double)i.srtt_ns / 1e3, i.sack, i.timestamps, (unsigned long long)i.retransmits,
+            (double)i.srtt_ns / 1e3, i.sack, i.timestamps, i.ecn,
+            (unsigned long long)i.ecn_reductions, (unsigned long long)i.retransmits,
             (unsigned long long)i.timeouts, (unsigned long long)i.tail_probes,
             (unsigned long long)i.fast_recoveries, line);
 }

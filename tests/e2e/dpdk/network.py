@@ -95,6 +95,15 @@ class Network:
             rules += "}\n"
         self.exec(self.ns["m"], "nft", "-f", "-", input=rules.encode())
 
+    def mark(self, permille):
+        """Both ways, at random, of the packets that may be marked (RFC 3168); the kernel's TCP asks for ECN."""
+        rules = "table netdev marks {\n"
+        for dev in ("ma", "mb"):
+            rules += ("  chain %s { type filter hook ingress device %s priority 1; "
+                      "ip ecn { ect0, ect1 } numgen random mod 1000 < %d counter ip ecn set ce; }\n" % (dev, dev, permille))
+        self.exec(self.ns["m"], "nft", "-f", "-", input=(rules + "}\n").encode())
+        self.exec(self.ns["b"], "sysctl", "-q", "-w", "net.ipv4.tcp_ecn=1")
+
     def link(self, where, dev, state):
         run("ip", "-n", self.ns[where], "link", "set", "dev", dev, state)
 

@@ -77,6 +77,21 @@ class Ping(unittest.TestCase):
             node.kill()
             node.wait()
 
+    def test_late_answers_are_not_taken_for_the_next(self):
+        answered = []
+
+        def late(data):
+            if not answered:
+                time.sleep(0.6)
+            answered.append(len(data))
+            return data
+
+        r = ping("-c", "4", "-i", "0.3", "-W", "0.2", "--echo", "--json", Server(late).url())
+        out = json.loads(r.stdout)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn((out["sent"], out["lost"]), ((4, 2), (4, 1), (4, 3)))
+        self.assertEqual(out["rtt_us"]["n"], 4 - out["lost"])
+
     def foreign(self, reply, says, *args):
         r = ping("-c", "4", "-i", "0", "-W", "0.3", *args, "--json", Server(reply).url())
         self.assertEqual(r.returncode, 1)
@@ -88,7 +103,7 @@ class Ping(unittest.TestCase):
     def test_services_that_are_no_node(self):
         self.foreign(lambda data: data, "something else")
         self.foreign(lambda data: b"HTTP/1.1 400 Bad Request\r\n\r\n", "something else")
-        self.foreign(lambda data: b"", "said nothing")
+        self.foreign(lambda data: b"", "no greeting in time")
         self.foreign(lambda data: None, "closed the connection")
 
     def test_echo(self):
