@@ -69,18 +69,15 @@ class Sqlite(Workload):
 CREATE TABLE packages(copy INT, name TEXT, version TEXT, section TEXT, priority TEXT, installed_size INT, size INT,
                       maintainer TEXT, record TEXT);
 CREATE TABLE depends(copy INT, name TEXT, dep TEXT);
+CREATE INDEX package_name ON packages(copy, name);
 .import --csv {packages} packages
 .import --csv {depends} depends
-CREATE INDEX package_name ON packages(copy, name);
-SELECT count(*), sum(size), sum(installed_size), sum(length(record)) FROM packages;
 SELECT section, count(*) n, sum(size), avg(installed_size), max(version) FROM packages GROUP BY section ORDER BY n DESC, 1;
 SELECT d.dep, count(*) n, max(p.section), max(p.size) FROM depends d JOIN packages p ON p.copy = d.copy AND p.name = d.dep
   WHERE d.copy = 0 GROUP BY d.dep ORDER BY n DESC, 1 LIMIT 100;
 SELECT copy, count(*) FROM packages WHERE record LIKE '%far memory%' OR record LIKE '%database%' GROUP BY copy;
 UPDATE packages SET size = size + 1 WHERE copy = 0 AND section = 'libs';
 DELETE FROM depends WHERE dep = 'libc6';
-SELECT sum(size), count(*) FROM packages;
-SELECT count(*) FROM depends;
 .sha3sum
 """
 
@@ -96,8 +93,8 @@ SELECT count(*) FROM depends;
 
 class Server(Workload):
     """A key-value server. The pairs are kept: reading them takes longer than the server does."""
-    BATCH = 128
-    RECORDS = 4  # a value; a few kilobytes
+    BATCH = 64
+    RECORDS = 8  # a value; several kilobytes
 
     def key(self, key):
         return key
@@ -174,7 +171,7 @@ class Redis(Server):
         """The dump, loaded by a plain server, must be what was there before the changes."""
         process, client = self.start(proc.Plain(), directory, log)
         try:
-            return self.verify(client)
+            self.verify(client)
         finally:
             client.close()
             process.popen.send_signal(signal.SIGTERM)
@@ -206,8 +203,8 @@ class Redis(Server):
                 process.kill()
             raise
         answer.append("exit %d" % measure.status)
-        if self.snapshot:
-            answer.append(self.check_snapshot(d, log))
+        if self.snapshot and not isinstance(launcher, proc.Plain):
+            self.check_snapshot(d, log)
         return Result(" ".join(answer), measure)
 
 
@@ -226,7 +223,7 @@ class Python(Workload):
             env["PYTHONMALLOC"] = self.malloc
         return self.to_file(launcher, [shutil.which("python3", path=PATH), "-I" if not self.malloc else "-s",
                                        os.path.join(HERE, "python_work.py"), self.data.packages,
-                                       str(self.data.rows * 3 // 10)], env=env)
+                                       str(self.data.rows * 2 // 10)], env=env)
 
 
 class Sort(Workload):
