@@ -39,21 +39,12 @@ foreach(part ahead stream)
   set_tests_properties(object_${part} PROPERTIES TIMEOUT 60 LABELS object)
 endforeach()
 
-# The checks of -DFAR_DEBUG; C++; and what must not compile, for both compilers where they are there.
+# The checks of -DFAR_DEBUG; C++.
 far_object_program(object_debug object_debug.c)
 target_compile_definitions(object_debug PRIVATE FAR_DEBUG)
 far_object_program(object_cxx object_cxx.cpp)
 target_compile_features(object_cxx PRIVATE cxx_std_17)
 target_compile_options(object_cxx PRIVATE -Wall -Wextra -Wshadow -Werror)
-foreach(compiler gcc g++ clang-14 clang++-14)
-  find_program(far_compiler_${compiler} ${compiler})
-  if(far_compiler_${compiler})
-    add_test(NAME object_refuses.${compiler} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/refuses.sh ${far_compiler_${compiler}}
-      ${PROJECT_SOURCE_DIR}/include)
-    set_tests_properties(object_refuses.${compiler} PROPERTIES TIMEOUT 600 LABELS object)
-  endif()
-endforeach()
-
 # Hash tables: less local memory, since every put goes somewhere else. Their threads, and what stays near, without the library.
 set(far_object_local_mib 4)
 far_object_test(object_hash object_hash.c)

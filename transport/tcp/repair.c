@@ -51,13 +51,15 @@ static bool probe_allowed(const struct far_tcp_sock *s)
            !s->rec.probing && !s->board.lost;
 }
 
-static uint64_t probe_due(const struct far_tcp_sock *s)
+static uint64_t probe_due(const struct far_tcp_sock *s, uint64_t now)
 {
     const struct far_tcp_config *c = &s->stack->config;
     uint64_t pto = 2 * s->rtt.srtt_ns;
     if (s->board.n_used == 1)
         pto += c->ack_delay_ns; /* the peer may wait for a second segment */
-    return s->rec.probe_base_ns + far_max(pto, c->pto_min_ns);
+    pto = far_max(pto, c->pto_min_ns);
+    /* It may have become allowed without anything new: by an undo, or a peer that reneged. */
+    return s->rec.probe_base_ns + pto > now ? s->rec.probe_base_ns + pto : now + pto;
 }
 
 static void arm_persist(struct far_tcp_sock *s, uint64_t now)
@@ -83,7 +85,7 @@ void far_tcp_repair_arm(struct far_tcp_sock *s, uint64_t now)
     if (s->rec.reorder_due_ns < rto)
         set(s, REPAIR_REORDER, s->rec.reorder_due_ns);
     else if (probe_allowed(s)) /* in the RTO's place if that came first */
-        set(s, REPAIR_PROBE, far_min(probe_due(s), rto));
+        set(s, REPAIR_PROBE, far_min(probe_due(s, now), rto));
     else
         set(s, REPAIR_RTO, rto);
 }
