@@ -1,7 +1,7 @@
 """Turns the JSON lines of the benchmarks into PERF.md and plots.
 
 PERF.md has one section per benchmark: command, date, targets with what was measured, a table of all rows. Text between
-<!-- notes NAME --> and <!-- end --> is written by people and kept.
+<!-- notes NAME --> and <!-- end --> is written by people and kept, and so are sections of benchmarks that have no results here.
 """
 import argparse
 import collections
@@ -68,11 +68,15 @@ def machine():
     return "%s, %d CPUs, %d GiB, Linux %s" % (model, os.cpu_count(), total, platform.release())
 
 
-def kept_notes(path):
+def kept(path):
+    """(notes, whole sections) of what was written before, by the benchmark's name."""
     if not os.path.exists(path):
-        return {}
+        return {}, {}
     with open(path) as f:
-        return dict(re.findall(r"<!-- notes (\w+) -->\n(.*?)<!-- end -->", f.read(), re.S))
+        text = f.read()
+    sections = re.split(r"^(?=## bench_\w+$)", text, flags=re.M)[1:]
+    return (dict(re.findall(r"<!-- notes (\w+) -->\n(.*?)<!-- end -->", text, re.S)),
+            {re.match(r"## bench_(\w+)", s)[1]: s.rstrip("\n") + "\n" for s in sections})
 
 
 def plot_apps(rows, out):
@@ -106,7 +110,7 @@ def section(path, notes, out):
     rows = list(lines(path))
     with open(path[:-5] + ".date") as f:
         date = f.read().strip()
-    text = ["## bench_%s\n" % name, "%s, `build/release/bench/bench_%s --json`\n" % (date, name)]
+    text = ["## bench_%s\n" % name, "%s, commit %s, `build/release/bench/bench_%s --json`\n" % (*date.split(), name)]
     targets = [r for r in rows if "target" in r]
     results = [r for r in rows if "target" not in r]
     if targets:
@@ -127,15 +131,15 @@ def main():
     args = parser.parse_args()
     os.makedirs(os.path.join(args.out, "perf"), exist_ok=True)
     path = os.path.join(args.out, "PERF.md")
-    notes = kept_notes(path)
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-    head = ("# Performance\n\nWritten by `tools/bench_all` from the benchmarks' own output (commit %s); the notes are kept when it "
-            "runs again.\nMachine: %s.\n\nTargets are aims: a missed one says **no**, with what stands in the way beside it. "
+    notes, sections = kept(path)
+    head = ("# Performance\n\nWritten by `tools/bench_all` from the benchmarks' own output; the notes are kept when it runs again.\n"
+            "Machine: %s.\n\nTargets are aims: a missed one says **no**, with what stands in the way beside it. "
             "Where zram appears, remember\nthat it keeps its data in this machine's memory: it crosses no network.\n" %
-            (commit, machine()))
-    sections = [section(p, notes, args.out) for p in sorted(glob.glob(os.path.join(args.results, "*.json")))]
+            machine())
+    for p in glob.glob(os.path.join(args.results, "*.json")):
+        sections[os.path.basename(p)[:-5]] = section(p, notes, args.out)
     with open(path, "w") as f:
-        f.write(head + "\n" + "\n".join(sections))
+        f.write(head + "\n" + "\n".join(sections[name] for name in sorted(sections)))
 
 
 main()
