@@ -187,8 +187,8 @@ class Ecn(Case):
                     info = self.transfer(server, more="&cc=" + cc)
                     self.assertTrue(info["ecn"])
                     self.assertGreater(info["ecn_reductions"], 0)
-                    # A busy machine may be taken for a lost tail now and then; a hundred marks for losses, never.
-                    self.assertLess(info["retransmits"], 10)
+                    # One of fifty segments is marked. A busy machine may look like a lost tail, but not as often.
+                    self.assertLess(info["retransmits"], (MIB << 20) // info["mss"] // 100)
                 self.port += 1
 
 
