@@ -5,10 +5,10 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/os.h"
+#include "base/signals.h"
 
 #define ABSENT_NS       FAR_NS_PER_SEC /* nobody drove for longer: that is our silence, not the node's */
 #define HAND_OVER_TRIES 100
-#define SIGNAL_SET      8 /* bytes of the kernel's signal mask */
 
 /* --- the lock --- */
 
@@ -22,15 +22,11 @@ void far_holder_unlock(struct far_engine *e)
     far_atomic_exchange_seq_cst(&e->lock, 0u); /* an exchange: cheaper than a store and a fence */
 }
 
-/* Faults stay open: blocking them would turn a bug into a silent kill. */
 static void block_signals(const struct far_engine *e, struct far_hold *h)
 {
-    static const uint64_t faults =
-        1u << 3 | 1u << 4 | 1u << 6 | 1u << 7 | 1u << 10 | 1u << 30; /* ILL … SEGV, SYS */
-    uint64_t all = ~faults;
     if (h->blocked || e->flags & FAR_ENGINE_SIGNALS_BLOCKED)
         return;
-    far_syscall4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &h->mask, SIGNAL_SET);
+    far_signals_block();
     h->blocked = true;
 }
 
@@ -38,7 +34,7 @@ void far_holder_open_signals(struct far_hold *h)
 {
     if (!h->blocked)
         return;
-    far_syscall4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &h->mask, 0, SIGNAL_SET);
+    far_signals_restore();
     h->blocked = false;
 }
 

@@ -60,8 +60,7 @@ struct far_engine {
 };
 
 struct far_hold {
-    uint64_t mask; /* the thread's signals, valid if blocked */
-    bool blocked;
+    bool blocked; /* the thread's signals, by us */
 };
 
 /* Takes the lock if it is free, with signals blocked. They may be blocked on failure too:

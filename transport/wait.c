@@ -3,6 +3,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/os.h"
+#include "base/signals.h"
 #include "transport/holder.h"
 
 #define SPIN_NS  (3 * FAR_NS_PER_US)   /* pause, then yield */
@@ -12,7 +13,6 @@
     (60 * FAR_NS_PER_US) /* what a timed sleep takes at least: nearer deadlines are yielded for              \
                           */
 #define SLEEP_NS   (50 * FAR_NS_PER_MS)
-#define SIGNAL_SET 8 /* bytes of the kernel's signal mask */
 
 /* Sleeps until r completes or its thread is to drive. Somebody else drives, or watches. */
 static void sleep_on(struct far_engine *e, struct far_request *r)
@@ -36,7 +36,7 @@ static void watch(struct far_engine *e, struct far_request *r, struct far_hold *
 {
     struct pollfd fds[FAR_MAX_NODES + 1];
     uint32_t none = FAR_WAITER_NONE, polling = FAR_WAITER_POLLING;
-    uint64_t now = far_now_ns(), mask = h->mask | UINT64_C(1) << 31;
+    uint64_t now = far_now_ns();
     int n = far_holder_collect(e, &e->watcher, fds, FAR_MAX_NODES + 1);
     far_holder_publish(e, now);
     uint64_t until = far_min(far_atomic_load_relaxed(&e->deadline_ns), now + SLEEP_NS);
@@ -48,7 +48,10 @@ static void watch(struct far_engine *e, struct far_request *r, struct far_hold *
         !far_atomic_load_seq_cst(&e->submitted)) {
         struct timespec t = {(time_t)((until - now) / FAR_NS_PER_SEC),
                              (long)((until - now) % FAR_NS_PER_SEC)};
-        far_syscall5(SYS_ppoll, fds, n, &t, h->blocked ? &mask : NULL, SIGNAL_SET);
+        struct far_signals_nap nap = far_signals_nap_begin();
+        uint64_t mask = nap.mask | UINT64_C(1) << 31;
+        far_syscall5(SYS_ppoll, fds, n, &t, h->blocked ? &mask : NULL, FAR_SIGNALS_BYTES);
+        far_signals_nap_end(&nap);
         if (fds[0].revents)
             far_pollster_drain(&e->watcher);
     }

@@ -53,24 +53,6 @@ unsigned far_pager_stamp(void)
     return far_atomic_load_relaxed(&far_pager.stamp) & FAR_STAMP_MASK;
 }
 
-#define SIGNAL_BIT(n) (UINT64_C(1) << ((n) - 1))
-#define SIGSETXID     33 /* glibc's, nptl/internaltypes.h: setuid waits until every thread took it */
-
-static __thread uint64_t saved_mask __attribute__((tls_model("initial-exec")));
-
-void far_signals_block(void)
-{
-    uint64_t most = ~(SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGTRAP) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGFPE) |
-                      SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGSYS) | SIGNAL_BIT(SIGSETXID));
-
-    far_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, &most, &saved_mask, sizeof(most));
-}
-
-void far_signals_restore(void)
-{
-    far_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, &saved_mask, NULL, sizeof(saved_mask));
-}
-
 static void leave_read(void)
 {
     if (far_atomic_sub_acq_rel(&far_pager.range_lock.readers, 1u) == 1 &&

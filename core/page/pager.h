@@ -30,6 +30,7 @@
 #include "base/bits.h"
 #include "base/lock.h"
 #include "base/os.h"
+#include "base/signals.h"
 #include "core/page/uffd.h"
 #include "core/page/word.h"
 #include "core/remote/slab.h"
@@ -116,12 +117,7 @@ void far_page_release_there(uint64_t page, far_page_word to);
 /* The evacuation clock: advances once per 1/16 of the budget evicted. */
 unsigned far_pager_stamp(void);
 
-/* What a program thread holds or owns, others may need to serve a fault of its own signal handlers (the handler thread takes leaf
- * locks, a fault waits for the page's owner). So such a thread blocks signals: all but those that its own instructions raise
- * and libc's for setuid. Not nested; restored by the same thread, or by its copy in a child. The range lock does it by itself. */
-void far_signals_block(void);
-void far_signals_restore(void);
-
+/* Signals are blocked while it is held (base/signals.h). */
 void far_range_lock_read(void);
 void far_range_unlock_read(void);
 void far_range_lock_write(void);
