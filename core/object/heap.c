@@ -17,7 +17,8 @@
 #include "core/object/words.h"
 #include "core/page/pager.h"
 
-#define SHARDS       8u          /* of mutators; one more is the evacuator's */
+#define SHARDS       8u          /* of mutators, at most; one more is the evacuator's */
+#define OPEN_PARTS   8u          /* what is open cannot be evacuated: at most this part of the budget */
 #define NONE         UINT32_MAX
 #define HEAD_BYTES   8u
 #define PAD          (UINT64_C(1) << 63) /* a head that is no head: skip as many bytes as its low half says */
@@ -64,6 +65,7 @@ static struct {
     uint32_t spares;          /* atomic for readers */
     uint32_t in_use;          /* segments that are not free; atomic for readers */
     uint32_t spares_most;
+    uint32_t shards_used;     /* [1, SHARDS] */
     bool apart;               /* atomic */
     struct shard shards[SHARDS + 1];
 } heap;
@@ -88,6 +90,7 @@ int far_heap_init(uint64_t window_bytes)
     if (!heap.segments)
         return error;
     heap.spares_most = (uint32_t)far_max(limit / heap.bytes / SPARE_PARTS, UINT64_C(1));
+    heap.shards_used = (uint32_t)far_min(far_max(limit / heap.bytes / OPEN_PARTS / FAR_HEAP_KINDS, UINT64_C(1)), (uint64_t)SHARDS);
     for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
         far_list_init(&heap.queues[k]);
     far_list_init(&heap.spare);
@@ -334,7 +337,7 @@ static unsigned my_shard(void)
     static __thread uint32_t mine __attribute__((tls_model("initial-exec")));
 
     if (far_unlikely(!mine))
-        mine = far_atomic_add_relaxed(&next, 1u) % SHARDS + 1;
+        mine = far_atomic_add_relaxed(&next, 1u) % heap.shards_used + 1;
     return mine - 1;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "transport/tcp/checksum.h"
 #include "transport/tcp/paws.h"
+#include "transport/tcp/seq.h"
 #include "transport/tcp/timers.h"
 #include "transport/tcp/window.h"
 
@@ -132,6 +133,8 @@ static void settle(struct far_tcp_sock *s, const struct far_tcp_out *out, uint64
 int far_tcp_emit(struct far_tcp_sock *s, const struct far_tcp_out *out, uint64_t now)
 {
     struct far_tcp_stack *stack = s->stack;
+    if (far_unlikely(seq_lt(out->seq, s->snd_nxt)) && far_tcp_window_update_due(s))
+        far_tcp_emit_ack(s, now);
     size_t header_len = HEADER_BYTES + options_room(s, out), len = header_len + out->len;
     uint8_t *p = reserve(stack, &s->flow, len), flags = out->flags | TH_ACK;
     if (far_unlikely(!p))
@@ -167,13 +170,6 @@ void far_tcp_emit_reset(struct far_tcp_sock *s)
 
 /* --- segments without one
  * ------------------------------------------------------------------------------------- */
-
-int far_tcp_emit_probe(struct far_tcp_sock *s, const struct far_tcp_out *out, uint64_t now)
-{
-    if (far_tcp_window_update_due(s))
-        far_tcp_emit_ack(s, now);
-    return far_tcp_emit(s, out, now);
-}
 
 int far_tcp_emit_bare(struct far_tcp_stack *stack, const struct far_tcp_flow *flow,
                       const struct far_tcp_bare *bare)

@@ -21,13 +21,11 @@ struct far_tcp_out {
     bool blocks;      /* report SACK and DSACK blocks */
 };
 
-/* 0 or -ENOBUFS. */
+/* 0 or -ENOBUFS. What a peer has already (a retransmission, a window probe, a keep-alive) it drops, and the window that it offers with
+ * it: so a window that has opened is told before, on its own. */
 int far_tcp_emit(struct far_tcp_sock *s, const struct far_tcp_out *out, uint64_t now_ns);
 /* An acknowledgement without data, with SACK blocks if there are any. */
 int far_tcp_emit_ack(struct far_tcp_sock *s, uint64_t now_ns);
-/* A segment that lies before the peer's window, to be answered: a window probe or a keep-alive. What it offers is not taken, so
- * a window that has opened is told first. */
-int far_tcp_emit_probe(struct far_tcp_sock *s, const struct far_tcp_out *out, uint64_t now_ns);
 /* RST of a socket's connection. */
 void far_tcp_emit_reset(struct far_tcp_sock *s);
 

@@ -41,7 +41,7 @@ static void keepalive(struct far_tcp_sock *s, uint64_t now)
     }
     s->keepalive_out++;
     s->stack->counters.keepalives++;
-    far_tcp_emit_probe(s, &(struct far_tcp_out){.seq = s->snd_nxt - 1}, now);
+    far_tcp_emit(s, &(struct far_tcp_out){.seq = s->snd_nxt - 1}, now);
     far_tcp_deadline_set(s, DEADLINE_LIFE, now + c->keepalive_gap_ns);
 }
 

@@ -266,5 +266,5 @@ void far_tcp_output_window_probe(struct far_tcp_sock *s, uint64_t now)
     if (!s->send.head && ring_free(&s->send))
         s->send.data[s->send.size - 1] = 0; /* it may be of an earlier connection, to somebody else */
     struct far_tcp_out out = {.seq = s->snd_nxt - 1, .offset = s->send.size - 1, .len = 1};
-    (void)far_tcp_emit_probe(s, &out, now);
+    (void)far_tcp_emit(s, &out, now);
 }
