@@ -5,36 +5,9 @@
 #include "base/bits.h"
 #include "base/random.h"
 #include "far/hash.h"
+#include "tests/object/hash_values.h"
+#include "tests/object/object.h"
 #include "tests/test.h"
-
-/* Bytes that are `times` the local memory, or a few MiB if there is no limit. */
-static size_t far_bytes(unsigned times)
-{
-    const char *mib = getenv("OBJECT_LOCAL_MIB");
-
-    return (mib ? strtoul(mib, NULL, 0) << 20 : (size_t)2 << 20) * times;
-}
-
-/* What belongs to a key: its number and that many bytes that follow from number and salt. */
-static void make_value(uint64_t number, uint64_t salt, unsigned char *to, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += 8) {
-        uint64_t x = far_mix64(number * 977 + salt * 131 + i);
-
-        memcpy(to + i, &x, bytes - i < 8 ? bytes - i : 8);
-    }
-}
-
-static bool is_value(uint64_t number, uint64_t salt, const unsigned char *value, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += 8) {
-        uint64_t x = far_mix64(number * 977 + salt * 131 + i);
-
-        if (memcmp(value + i, &x, bytes - i < 8 ? bytes - i : 8))
-            return false;
-    }
-    return true;
-}
 
 /* Binary keys with zero bytes, of many lengths: the number, then what follows from it. */
 static size_t make_key(uint64_t number, unsigned char *to)

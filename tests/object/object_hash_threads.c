@@ -7,16 +7,10 @@
 #include "base/bits.h"
 #include "base/random.h"
 #include "far/hash.h"
+#include "tests/object/object.h"
 #include "tests/test.h"
 
 #define THREADS 23
-
-static size_t far_bytes(unsigned times)
-{
-    const char *mib = getenv("OBJECT_LOCAL_MIB");
-
-    return (mib ? strtoul(mib, NULL, 0) << 20 : (size_t)2 << 20) * times;
-}
 
 /* cmocka's assertions belong to its thread. */
 #define CHECK(cond)                                                                                                \
