@@ -187,8 +187,8 @@ class Ecn(Case):
                     info = self.transfer(server, more="&cc=" + cc)
                     self.assertTrue(info["ecn"])
                     self.assertGreater(info["ecn_reductions"], 0)
-                    # One of fifty segments is marked. A busy machine may look like a lost tail, but not as often.
-                    self.assertLess(info["retransmits"], (MIB << 20) // info["mss"] // 100)
+                    # Nothing was lost: a busy machine looks like a lost tail now and then (probes, timeouts), never like a hole.
+                    self.assertLessEqual(info["fast_recoveries"], info["ecn_reductions"] // 10)
                 self.port += 1
 
 
