@@ -9,7 +9,7 @@
 #include "core/object/word.h"
 #include "core/page/pager.h"
 
-#define TRIES 4u /* of a millisecond at most */
+#define TRIES 16u /* of a millisecond at most */
 #define SHARE 4u /* time for the program, per time for this */
 #define FIRST_NS FAR_NS_PER_SEC /* that the program is taken to have had before its first scope */
 

@@ -223,7 +223,7 @@ class Python(Workload):
             env["PYTHONMALLOC"] = self.malloc
         return self.to_file(launcher, [shutil.which("python3", path=PATH), "-I" if not self.malloc else "-s",
                                        os.path.join(HERE, "python_work.py"), self.data.packages,
-                                       str(self.data.rows * 2 // 10)], env=env)
+                                       str(self.data.rows * 23 // 100)], env=env)
 
 
 class Sort(Workload):

@@ -59,9 +59,11 @@ static int has_library(pid_t pid)
 
     if (!f)
         return -errno;
+    errno = 0;
     while (!found && fgets(line, sizeof(line), f))
         found = strstr(line, "/libfarshim.so") != NULL;
-    found = ferror(f) ? -EACCES : found;
+    if (ferror(f))
+        found = errno == ESRCH ? -ESRCH : -EACCES; /* it is just ending; or not for us */
     fclose(f);
     return found;
 }
@@ -79,9 +81,11 @@ static int explain_absence(pid_t pid, char *err, size_t cap)
 {
     int has = has_library(pid);
 
-    if (has < 0)
+    if (has < 0 && has != -ESRCH)
         return explain_denial(pid, err, cap);
-    if (has)
+    if (has == -ESRCH)
+        snprintf(err, cap, "process %d is just ending", (int)pid);
+    else if (has)
         snprintf(err, cap,
                  "process %d runs with farshim, but has not used far memory yet (or was told FAR_STATS=off)",
                  (int)pid);
