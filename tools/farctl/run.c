@@ -6,6 +6,7 @@
  * option here. What the user set in the environment stays, unless the command line says otherwise; the policy
  * is `all` unless either says otherwise.
  */
+#include "base/format.h"
 #include "base/options.h"
 #include "tools/farctl/farctl.h"
 
@@ -50,13 +51,15 @@ __attribute__((format(printf, 2, 3), noreturn)) static void die(int status, cons
 
 static void set_option(struct run *run, const char *name, const char *value)
 {
-    char err[FAR_OPTION_ERROR];
-    int id = far_option_find(name);
+    char err[FAR_OPTION_ERROR], key[64];
 
     if (far_options_set(&run->options, name, value, err, sizeof(err)))
         die(FARCTL_FAILED, "%s", err);
-    if (id >= 0)
-        run->values[id] = strdup(value);
+    far_format(key, sizeof(key), "%s", name);
+    for (char *c = key; *c; c++)
+        if (*c == '-') /* log-level is log_level, as above */
+            *c = '_';
+    run->values[far_option_find(key)] = strdup(value);
 }
 
 static void add_node(struct run *run, const char *url)

@@ -53,10 +53,10 @@ class Environment(TestCase):
 
     def test_options(self):
         result = run("--node", "unix:///a", "--node=tcp://h:1", "--local", "64M", "--policy", "size>=1M",
-                     "--set", "deadline=5s", "--set", "log_level=debug", "--readahead", "8", "env")
+                     "--set", "deadline=5s", "--set", "log_level=debug", "--set", "features-mask=move", "--readahead", "8", "env")
         self.assertEqual(far_env(result), {
             "FAR_NODES": "unix:///a,tcp://h:1", "FAR_LOCAL": "64M", "FAR_POLICY": "size>=1M", "FAR_DEADLINE": "5s",
-            "FAR_LOG_LEVEL": "debug", "FAR_READAHEAD": "8", "LD_PRELOAD": NOTHING})
+            "FAR_LOG_LEVEL": "debug", "FAR_FEATURES_MASK": "move", "FAR_READAHEAD": "8", "LD_PRELOAD": NOTHING})
 
     def test_environment_stays_unless_overridden(self):
         env = clean_env(FAR_LOCAL="1G", FAR_POLICY="annotated", FAR_NODES="unix:///b")
