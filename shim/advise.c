@@ -22,24 +22,38 @@ static int populate_far(void *p, size_t bytes, int advice)
     return (int)far_syscall3(SYS_madvise, p, bytes, advice);
 }
 
+static int advise_part(void *p, size_t bytes, long advice)
+{
+    switch (advice) {
+    case MADV_DONTNEED:
+    case MADV_DONTNEED_LOCKED:
+    case MADV_FREE:
+        return far_range_drop(p, bytes);
+    case MADV_WILLNEED:
+        return far_range_prefetch(p, bytes);
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+        return far_range_cold(p, bytes);
+    default: /* MADV_WIPEONFORK, MADV_KEEPONFORK */
+        return far_range_wipe_on_fork(p, bytes, advice == MADV_WIPEONFORK);
+    }
+}
+
 static int advise_far(void *p, size_t bytes, long advice, long b)
 {
     switch (advice) {
     case MADV_DONTNEED:
     case MADV_DONTNEED_LOCKED:
     case MADV_FREE:
-        return far_map_hole(far_range_drop(p, bytes));
     case MADV_WILLNEED:
-        return far_map_hole(far_range_prefetch(p, bytes));
     case MADV_COLD:
     case MADV_PAGEOUT:
-        return far_map_hole(far_range_cold(p, bytes));
+    case MADV_WIPEONFORK:
+    case MADV_KEEPONFORK:
+        return far_map_parts(p, bytes, advice, false, advise_part);
     case MADV_POPULATE_READ:
     case MADV_POPULATE_WRITE:
         return populate_far(p, bytes, (int)advice);
-    case MADV_WIPEONFORK:
-    case MADV_KEEPONFORK:
-        return far_map_hole(far_range_wipe_on_fork(p, bytes, advice == MADV_WIPEONFORK));
     case MADV_NORMAL:
     case MADV_RANDOM:
     case MADV_SEQUENTIAL:
@@ -95,14 +109,24 @@ static bool cut_pages(const void *p, size_t bytes, struct far_cut *cut)
     return far_map_cut((const char *)p - within, bytes + within, cut);
 }
 
+static int pin_part(void *p, size_t bytes, long a)
+{
+    return far_range_pin(p, bytes);
+}
+
+static int unpin_part(void *p, size_t bytes, long a)
+{
+    return far_range_unpin(p, bytes);
+}
+
 static int pin_far(void *p, size_t bytes, long flags, long b)
 {
-    return far_map_hole(far_range_pin(p, bytes));
+    return far_map_parts(p, bytes, 0, true, pin_part);
 }
 
 static int unpin_far(void *p, size_t bytes, long a, long b)
 {
-    return far_map_hole(far_range_unpin(p, bytes));
+    return far_map_parts(p, bytes, 0, true, unpin_part);
 }
 
 FAR_EXPORT int mlock(const void *p, size_t bytes)

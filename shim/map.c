@@ -49,6 +49,22 @@ int far_map_each(const struct far_cut *cut, long nr, long a, long b, int (*far)(
     return (int)(here < 0 ? here : below < 0 ? below : above);
 }
 
+int far_map_parts(void *p, size_t bytes, long a, bool to_hole, int (*one)(void *p, size_t bytes, long a))
+{
+    size_t half = far_align_down(bytes / 2, FAR_OS_PAGE_SIZE);
+    int ret = one(p, bytes, a), rest;
+
+    if (ret != -EINVAL)
+        return ret;
+    if (!half)
+        return -ENOMEM; /* one page, and not mapped */
+    ret = far_map_parts(p, half, a, to_hole, one);
+    if (ret && (to_hole || ret != -ENOMEM))
+        return ret;
+    rest = far_map_parts((char *)p + half, bytes - half, a, to_hole, one);
+    return rest ? rest : ret;
+}
+
 /* --- mmap --- */
 
 static bool wants_far(const void *at, size_t bytes, int prot, int flags, off_t offset, const void *site)
@@ -99,20 +115,17 @@ FAR_EXPORT void *mmap64(void *at, size_t bytes, int prot, int flags, int fd, off
 
 /* --- munmap, mprotect, msync --- */
 
-/* munmap may name what is not mapped; far_range_free may not. So a range with holes is halved until its parts have
- * none, or are one: log2 of its pages deep. */
+static int free_part(void *p, size_t bytes, long a)
+{
+    return far_range_free(p, bytes);
+}
+
+/* munmap may name what is not mapped. */
 static int unmap_far(void *p, size_t bytes, long a, long b)
 {
-    size_t half = far_align_down(bytes / 2, FAR_OS_PAGE_SIZE);
-    int ret = far_range_free(p, bytes), rest;
+    int ret = far_map_parts(p, bytes, 0, false, free_part);
 
-    if (ret != -EINVAL)
-        return ret;
-    if (!half)
-        return 0; /* one page, and not mapped */
-    ret = unmap_far(p, half, a, b);
-    rest = unmap_far((char *)p + half, bytes - half, a, b);
-    return ret ? ret : rest;
+    return ret == -ENOMEM ? 0 : ret;
 }
 
 FAR_EXPORT int munmap(void *p, size_t bytes)
@@ -126,9 +139,14 @@ FAR_EXPORT int munmap(void *p, size_t bytes)
     return (int)far_map_result(far_map_each(&cut, SYS_munmap, 0, 0, unmap_far));
 }
 
+static int protect_part(void *p, size_t bytes, long prot)
+{
+    return far_range_protect(p, bytes, (int)prot);
+}
+
 static int protect_far(void *p, size_t bytes, long prot, long key)
 {
-    return far_map_hole(far_range_protect(p, bytes, (int)prot));
+    return far_map_parts(p, bytes, prot, true, protect_part);
 }
 
 static int protect(void *p, size_t bytes, int prot, int key)

@@ -20,6 +20,7 @@
 #define FAR_SHIM_MAP_H
 
 #include <errno.h>
+#include <stdbool.h>
 
 #include "shim/shim.h"
 
@@ -39,11 +40,10 @@ bool far_map_cut(const void *p, size_t bytes, struct far_cut *cut);
  * tried. `a` and `b` are further arguments, passed to both. */
 int far_map_each(const struct far_cut *cut, long nr, long a, long b, int (*far)(void *p, size_t bytes, long a, long b));
 
-/* The core's result for pages of a range that was checked: what it does not know is not mapped (ENOMEM to the kernel). */
-static inline int far_map_hole(int ret)
-{
-    return ret == -EINVAL ? -ENOMEM : ret;
-}
+/* `one` on a range, part of which may not be mapped: far_range_* refuse that (-EINVAL) and do nothing, the kernel does what is
+ * there, and says ENOMEM then. So the range is halved until its parts have no holes, or are one: log2 of its pages deep.
+ * to_hole: nothing behind the first hole, as with mprotect and mlock. */
+int far_map_parts(void *p, size_t bytes, long a, bool to_hole, int (*one)(void *p, size_t bytes, long a));
 
 /* As libc returns it: -1 and errno, or ret. */
 long far_map_result(long ret);

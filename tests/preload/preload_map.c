@@ -111,6 +111,31 @@ static void munmap__parts(void **state)
     assert_int_equal(errno, EINVAL);
 }
 
+/* As the kernel: what is there is done, then it is said that not all of it was. */
+static void holes__do_not_save_what_is_around_them(void **state)
+{
+    char *p = map(BYTES);
+
+    fill_pattern(p, BYTES, 3);
+    assert_int_equal(munmap(p + 16 * PAGE, 8 * PAGE), 0);
+    errno = 0;
+    assert_int_equal(mprotect(p + 8 * PAGE, 24 * PAGE, PROT_READ), -1);
+    assert_int_equal(errno, ENOMEM);
+    assert_int_equal(touch(p + 15 * PAGE, true), SIGSEGV); /* up to the hole */
+    assert_int_equal(touch(p + 24 * PAGE, true), 0);
+    assert_int_equal(mprotect(p + 8 * PAGE, 8 * PAGE, PROT_READ | PROT_WRITE), 0);
+    errno = 0;
+    assert_int_equal(madvise(p + 8 * PAGE, 24 * PAGE, MADV_DONTNEED), -1);
+    assert_int_equal(errno, ENOMEM);
+    assert_true(has_pattern(p, 8 * PAGE, 3));
+    for (size_t i = 8 * PAGE; i < 32 * PAGE; i++)
+        if (i < 16 * PAGE || i >= 24 * PAGE)
+            assert_int_equal(p[i], 0);
+    for (size_t i = 32 * PAGE; i < BYTES; i++)
+        assert_true((unsigned char)p[i] == pattern(i, 3));
+    assert_int_equal(munmap(p, BYTES), 0);
+}
+
 static void mprotect__takes_and_gives(void **state)
 {
     char *p = map(BYTES);
@@ -340,6 +365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mmap__which_are_far),   cmocka_unit_test(munmap__parts),
+        cmocka_unit_test(holes__do_not_save_what_is_around_them),
         cmocka_unit_test(mprotect__takes_and_gives), cmocka_unit_test(mremap__all_ways),
         cmocka_unit_test(mremap__dontunmap),     cmocka_unit_test(mremap__onto_far),
         cmocka_unit_test(mremap__errors),        cmocka_unit_test(madvise__content),
