@@ -420,13 +420,11 @@ int far_range_protect(void *p, size_t bytes, int prot)
 
     if (!span_of(p, bytes, &page, &pages))
         return -EINVAL;
-    if (prot & PROT_EXEC)
-        return -EACCES;
     far_range_lock_read();
-    if (!(prot & PROT_READ)) /* before access goes: the evacuator must not read them any more */
+    if (!(prot & (PROT_READ | PROT_EXEC))) /* before access goes: the evacuator must not read them any more */
         flag_pages(page, pages, FAR_F_HIDDEN, 0);
     ret = far_vm_protect((uintptr_t)p, pages << FAR_PAGE_SHIFT, prot);
-    if (prot & PROT_READ)
+    if (prot & (PROT_READ | PROT_EXEC))
         flag_pages(page, pages, 0, FAR_F_HIDDEN);
     far_range_unlock_read();
     return ret;

@@ -111,6 +111,31 @@ static void munmap__parts(void **state)
     assert_int_equal(errno, EINVAL);
 }
 
+/* Code is written, then made executable, as compilers at run time do; it goes and comes back as any page does. */
+static void mprotect__written_then_executed(void **state)
+{
+    static const unsigned char forty_two[] = {0xb8, 42, 0, 0, 0, 0xc3}; /* mov $42, %eax; ret */
+    char *p = map(BYTES);
+
+    for (size_t i = 0; i < BYTES; i += PAGE)
+        memcpy(p + i, forty_two, sizeof(forty_two));
+    assert_int_equal(mprotect(p, BYTES / 2, PROT_READ | PROT_EXEC), 0);
+    for (int turn = 0; turn < 3; turn++) {
+        for (size_t i = 0; i < BYTES / 2; i += PAGE) {
+            int (*code)(void);
+
+            memcpy(&code, &(char *){p + i}, sizeof(code));
+            assert_int_equal(code(), 42);
+        }
+        assert_int_equal(touch(p, true), SIGSEGV);
+        assert_int_equal(madvise(p, BYTES, MADV_PAGEOUT), 0);
+        usleep(20000);
+    }
+    assert_int_equal(mprotect(p, BYTES, PROT_READ | PROT_WRITE), 0);
+    p[0] = 1;
+    assert_int_equal(munmap(p, BYTES), 0);
+}
+
 /* As the kernel: what is there is done, then it is said that not all of it was. */
 static void holes__do_not_save_what_is_around_them(void **state)
 {
@@ -365,6 +390,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mmap__which_are_far),   cmocka_unit_test(munmap__parts),
+        cmocka_unit_test(mprotect__written_then_executed),
         cmocka_unit_test(holes__do_not_save_what_is_around_them),
         cmocka_unit_test(mprotect__takes_and_gives), cmocka_unit_test(mremap__all_ways),
         cmocka_unit_test(mremap__dontunmap),     cmocka_unit_test(mremap__onto_far),
