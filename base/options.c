@@ -197,18 +197,30 @@ void far_options_init(struct far_options *options, enum far_option_where who)
         far_assert(!assign(options, &place, far_option_rows[id].name, far_option_rows[id].def));
 }
 
+/* The option of a name as on a command line; key: as in the table. */
+static int find_dashed(const char *name, char key[NAME + 1])
+{
+    far_format(key, NAME + 1, "%s", name);
+    for (char *c = key; *c; c++)
+        if (*c == '-')
+            *c = '_';
+    return strlen(name) <= NAME ? far_option_find(key) : -ENOENT;
+}
+
+int far_option_find_dashed(const char *name)
+{
+    char key[NAME + 1];
+
+    return find_dashed(name, key);
+}
+
 int far_options_set(struct far_options *options, const char *name, const char *value, char *err, size_t cap)
 {
     char key[NAME + 1], shown[96];
     struct place place = {.source = FAR_FROM_COMMAND, .key = shown, .err = err, .cap = cap};
-    int id;
+    int id = find_dashed(name, key);
 
     far_format(shown, sizeof(shown), "--%s", name);
-    far_format(key, sizeof(key), "%s", name);
-    for (char *c = key; *c; c++)
-        if (*c == '-')
-            *c = '_';
-    id = strlen(name) <= NAME ? far_option_find(key) : -ENOENT;
     if (id < 0)
         return unknown_key(&place, key);
     if (!(far_option_rows[id].where & options->who)) {

@@ -111,6 +111,8 @@ int far_options_set(struct far_options *options, const char *name, const char *v
 
 /* The option of that name, or -ENOENT; the one that looks most like it, always one. */
 int far_option_find(const char *name);
+/* The same for a name as on a command line: log-level is log_level. */
+int far_option_find_dashed(const char *name);
 enum far_option far_option_nearest(const char *name);
 
 /* The value as text that the parser reads back to the same value. Returns its length as far_format does. */

@@ -39,7 +39,7 @@ void far_evacuate_kick(void);
 void far_evacuate_note_freed(void);
 /* Waits at the start of a scope while local memory is short, as long as the evacuator gets on. */
 void far_evacuate_wait(void);
-/* Puts one object away. 0 or -errno (-EBUSY). */
+/* Puts one object away, looking so many times, a millisecond apart at most. 0 or -errno (-EBUSY). */
 int far_evacuate_one(struct far_word *w, unsigned tries);
 
 /* fork: no round from the first on; the second after range_lock: nothing under way. */

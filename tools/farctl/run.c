@@ -6,7 +6,6 @@
  * option here. What the user set in the environment stays, unless the command line says otherwise; the policy
  * is `all` unless either says otherwise.
  */
-#include "base/format.h"
 #include "base/options.h"
 #include "tools/farctl/farctl.h"
 
@@ -51,15 +50,11 @@ __attribute__((format(printf, 2, 3), noreturn)) static void die(int status, cons
 
 static void set_option(struct run *run, const char *name, const char *value)
 {
-    char err[FAR_OPTION_ERROR], key[64];
+    char err[FAR_OPTION_ERROR];
 
     if (far_options_set(&run->options, name, value, err, sizeof(err)))
         die(FARCTL_FAILED, "%s", err);
-    far_format(key, sizeof(key), "%s", name);
-    for (char *c = key; *c; c++)
-        if (*c == '-') /* log-level is log_level, as above */
-            *c = '_';
-    run->values[far_option_find(key)] = strdup(value);
+    run->values[far_option_find_dashed(name)] = strdup(value);
 }
 
 static void add_node(struct run *run, const char *url)

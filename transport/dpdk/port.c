@@ -1,8 +1,6 @@
 #include "transport/dpdk/port.h"
 
 #include <errno.h>
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
 #include <net/if.h>
 #include <rte_bus_vdev.h>
 #include <rte_ethdev.h>
