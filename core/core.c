@@ -219,18 +219,19 @@ static uint64_t victim_pages(uint64_t local_bytes)
     return UINT64_C(1) << far_log2_floor(pages);
 }
 
-/* The window and, behind it, the victims' buffers: one reservation, half as large until the process may have it. */
-static int reserve(const struct far_options *o, uint64_t victims, char *err, size_t errlen)
+/* The window and, behind it, the staging area: one reservation, half as large until the process may have it. */
+static int reserve(const struct far_options *o, char *err, size_t errlen)
 {
+    const uint64_t staging = (uint64_t)FAR_STAGING_PAGES << FAR_PAGE_SHIFT;
     uint64_t bytes = far_align_up(o->window, (uint64_t)FAR_CHUNK_PAGES * FAR_OS_PAGE_SIZE);
     int ret = -ENOMEM;
 
     for (; bytes >= 64 * FAR_MIB; bytes = far_align_up(bytes / 2, (uint64_t)FAR_CHUNK_PAGES * FAR_OS_PAGE_SIZE)) {
-        if (far_vm_reserve(o->base, bytes + (victims << FAR_PAGE_SHIFT), PROT_NONE, &ret)) {
+        if (far_vm_reserve(o->base, bytes + staging, PROT_NONE, &ret)) {
             far_pager.base = o->base;
             far_pager.pages = bytes >> FAR_PAGE_SHIFT;
-            far_vm_advise(o->base, bytes + (victims << FAR_PAGE_SHIFT), MADV_DONTFORK);
-            return far_vm_protect(o->base + bytes, victims << FAR_PAGE_SHIFT, PROT_READ | PROT_WRITE);
+            far_vm_advise(o->base, bytes + staging, MADV_DONTFORK);
+            return far_vm_protect(o->base + bytes, staging, PROT_READ | PROT_WRITE);
         }
         if (ret == -EEXIST)
             break;
@@ -258,9 +259,8 @@ static int tables(char *err, size_t errlen)
     return ret;
 }
 
-static int open_userfaultfd(uint64_t victims, char *err, size_t errlen)
+static int open_userfaultfd(char *err, size_t errlen)
 {
-    uint64_t pages = far_pager.pages + victims;
     int ret = far_uffd_open(st.features_mask, &far_pager.features);
 
     if (ret < 0)
@@ -270,7 +270,7 @@ static int open_userfaultfd(uint64_t victims, char *err, size_t errlen)
         far_format(err, errlen, "this kernel's userfaultfd cannot write-protect: far memory needs Linux 5.7 or later");
         return -ENOTSUP;
     }
-    ret = far_uffd_register(far_pager.uffd, (void *)far_pager.base, pages << FAR_PAGE_SHIFT);
+    ret = far_uffd_register(far_pager.uffd, (void *)far_pager.base, far_pager_registered_bytes());
     if (ret < 0)
         return explain_userfaultfd(ret, err, errlen);
     far_pager.pagemap = far_vm_pagemap_open();
@@ -279,18 +279,16 @@ static int open_userfaultfd(uint64_t victims, char *err, size_t errlen)
 
 static int page_path(const struct far_options *o, char *err, size_t errlen)
 {
-    uint64_t victims = victim_pages(o->local);
     int ret;
 
-    if ((ret = reserve(o, victims, err, errlen)) < 0 || (ret = tables(err, errlen)) < 0 ||
-        (ret = open_userfaultfd(victims, err, errlen)) < 0)
+    if ((ret = reserve(o, err, errlen)) < 0 || (ret = tables(err, errlen)) < 0 ||
+        (ret = open_userfaultfd(err, errlen)) < 0)
         return ret;
     far_pager.readahead = (unsigned)o->readahead;
     far_pager.deadline_ns = o->deadline;
     far_pager.page_class = far_slab_class(FAR_OS_PAGE_SIZE);
     if ((ret = far_queue_init()) < 0 ||
-        (ret = far_victims_init(victims, far_pager.base + (far_pager.pages << FAR_PAGE_SHIFT))) < 0 ||
-        (ret = far_writeback_init()) < 0 || (ret = far_fault_init()) < 0)
+        (ret = far_victims_init(victim_pages(o->local))) < 0 || (ret = far_writeback_init()) < 0 || (ret = far_fault_init()) < 0)
         far_format(err, errlen, "no memory for the runtime's own tables");
     return ret;
 }

@@ -322,11 +322,11 @@ static bool may_leave(far_page_word w)
     return far_word_state(w) == FAR_PAGE_VICTIM || (far_word_is_there(w) && !(far_word_flags(w) & FAR_F_KEPT));
 }
 
-/* Victims are freed in order and only when memory is short: their pages have to be forced out by the memory's end. */
+/* Victims are freed in order. */
 void rig_evict_all(const void *p, size_t bytes)
 {
     uint64_t first = far_page_of((uintptr_t)p), pages = bytes / RIG_PAGE, since = far_now_ns();
-    unsigned taken = 0, left = 1;
+    unsigned left = 1;
 
     while (left) {
         left = 0;
@@ -342,11 +342,10 @@ void rig_evict_all(const void *p, size_t bytes)
         if (!left)
             break;
         rig_write_poll();
-        while (far_budget_charge(1)) /* nothing is left: the evacuator frees what it can */
-            taken++;
-        rig_evict();
-        far_budget_uncharge(taken);
-        taken = 0;
+        far_mutex_lock(&far_pager.evict_lock);
+        far_writeback_retry();
+        far_evict_make_room((unsigned)far_victims.capacity);
+        far_mutex_unlock(&far_pager.evict_lock);
         patience(since, "eviction");
     }
     far_fault_memory_freed();
@@ -478,7 +477,7 @@ void rig_check(void)
     check_victims(&c);
     assert_true(far_slab_is_valid());
     assert_true(far_slab_taken_bytes() == c.slots * RIG_PAGE); /* no slot is lost */
-    assert_true(far_budget.resident_pages == c.there + (far_victims.head - far_victims.tail));
+    assert_true(far_budget.resident_pages == c.there + far_victims.capacity - far_victims_untouched());
     assert_true(far_budget_used_bytes() <= far_budget.limit_bytes + far_budget.overshoot_bytes);
     close(pagemap);
     free(c.slot_seen);

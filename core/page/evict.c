@@ -14,19 +14,14 @@
 #include "core/page/victim.h"
 #include "core/page/writeback.h"
 
-static uint64_t occupancy(void)
-{
-    return far_atomic_load_relaxed(&far_victims.head) - far_atomic_load_relaxed(&far_victims.tail);
-}
-
-/* Whether less is free than `marks` low marks and what the victim cache lacks. */
+/* Whether less is free than `marks` low marks and what the victim cache will yet take for itself. */
 static bool is_short(unsigned marks)
 {
     uint64_t free = far_budget_free_pages();
 
     if (free == UINT64_MAX || far_atomic_load_relaxed(&far_pager.no_evict))
         return false;
-    return free < marks * far_budget_low_pages() / far_heat_patience(FAR_SIDE_PAGES) + (far_victims.capacity - occupancy());
+    return free < marks * far_budget_low_pages() / far_heat_patience(FAR_SIDE_PAGES) + far_victims_untouched();
 }
 
 bool far_evict_needed(void)
@@ -37,6 +32,11 @@ bool far_evict_needed(void)
 bool far_evict_satisfied(void)
 {
     return !is_short(2);
+}
+
+static unsigned room(void)
+{
+    return (unsigned)(far_victims.capacity - (far_victims.head - far_victims.tail));
 }
 
 /* --- taking */
@@ -171,8 +171,7 @@ static unsigned take_batch(void)
 {
     uint32_t pages[FAR_EVICT_BATCH];
     struct far_claim claims[FAR_EVICT_BATCH];
-    uint64_t room = far_victims.capacity - (far_victims.head - far_victims.tail);
-    unsigned want = (unsigned)far_min(room, (uint64_t)FAR_EVICT_BATCH), n = 0;
+    unsigned want = far_min(room(), FAR_EVICT_BATCH), n = 0;
 
     for (unsigned tries = 0; n < want && tries < 8; tries++) {
         enum far_queue q;
@@ -213,7 +212,7 @@ static bool make_remote(uint64_t index)
     return true;
 }
 
-/* Whether the victim's memory may be freed now. */
+/* Whether the victim is free now. */
 static bool free_victim(uint64_t index)
 {
     struct far_victim *v = &far_victims.ring[index];
@@ -227,24 +226,14 @@ static bool free_victim(uint64_t index)
     return true;
 }
 
-/* Frees up to `want` victims from the tail on; stops at one that is still being written. */
-static unsigned free_batch(unsigned want)
+unsigned far_evict_make_room(unsigned want)
 {
-    unsigned n = 0;
-    uint64_t tail = far_victims.tail, first = far_victim_index(tail);
+    uint64_t tail = far_victims.tail, n = 0;
 
-    while (n < want && tail + n != far_victims.head && free_victim(far_victim_index(tail + n)))
+    while (room() + n < want && tail + n != far_victims.head && free_victim(far_victim_index(tail + n)))
         n++;
-    if (!n)
-        return 0;
-    uint64_t until_end = far_min((uint64_t)n, far_victims.capacity - first);
-
-    far_vm_drop(far_victim_addr(first), until_end << FAR_PAGE_SHIFT);
-    if (until_end < n)
-        far_vm_drop(far_victim_addr(0), (n - until_end) << FAR_PAGE_SHIFT);
     far_atomic_store_relaxed(&far_victims.tail, tail + n);
-    far_budget_uncharge(n);
-    return n;
+    return (unsigned)n;
 }
 
 static bool tail_is_writing(void)
@@ -257,30 +246,21 @@ static bool tail_is_writing(void)
     return state == FAR_VICTIM_WRITING || state == FAR_VICTIM_ORPHAN;
 }
 
-/* How many victims should be freed now. */
-static unsigned free_wanted(void)
-{
-    uint64_t free = far_budget_free_pages(), high = 2 * far_budget_low_pages();
-
-    return free >= high ? 0 : (unsigned)far_min(high - free, (uint64_t)FAR_EVICT_BATCH);
-}
-
 unsigned far_evict_step(void)
 {
-    unsigned freed, taken;
+    unsigned taken;
 
     if (far_atomic_load_seq_cst(&far_pager.no_evict))
         return 0;
     far_engine_poll(far_pager.write_engine);
     far_writeback_retry();
-    freed = free_batch(free_wanted());
-    if (freed)
+    if (far_evict_make_room(FAR_EVICT_BATCH))
         far_writeback_set_obstacle(0);
     far_writeback_reserve();
     taken = take_batch();
-    if (freed + taken)
-        return freed + taken;
-    if (free_wanted() && tail_is_writing() && far_writeback_wait())
+    if (taken)
+        return taken;
+    if (!room() && tail_is_writing() && far_writeback_wait())
         return 1;
     if (!far_writeback_has_unsent())
         far_writeback_set_obstacle(-EBUSY);
@@ -297,8 +277,8 @@ unsigned far_evict_pages(uint64_t page, uint64_t pages)
     for (uint64_t p = page; p < page + pages && n < FAR_EVICT_BATCH; p++)
         if (far_chunk_touched(p))
             n += far_claim_in_place(p, &claims[n]);
-    while (n && far_victims.capacity - (far_victims.head - far_victims.tail) < n) {
-        if (!free_batch(FAR_EVICT_BATCH) && !far_writeback_wait()) {
+    while (n && room() < n) {
+        if (!far_evict_make_room(n) && !far_writeback_wait()) {
             while (n)
                 far_unclaim(&claims[--n]);
             return 0;

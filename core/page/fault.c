@@ -357,7 +357,7 @@ void far_fault(const struct far_uffd_fault *f, uint64_t now)
 
     if (far_unlikely(far_heap_holds((void *)f->addr)))
         far_heap_touched(f->addr);
-    if (far_unlikely(page >= far_pager.pages)) /* the victims' buffers: only the runtime touches them */
+    if (far_unlikely(page >= far_pager.pages)) /* the staging area: only the runtime touches it */
         far_die("the runtime faulted on its own buffer at %p", (void *)f->addr);
     far_chunk_touch(page);
     far_counter_inc(FAR_C_faults_missing);

@@ -11,7 +11,7 @@
  *   4. every node clones the session: the child's claim to our spans is acknowledged before the child exists
  *   5. the handler stops between two transitions, no fetch under way: no page is BUSY
  *   6. our spans are shared from now on: neither process writes them again while the other holds them (slab lock held)
- *   7. the window may be inherited (at all other times it is not: a child that was made without us gets SIGSEGV, not
+ *   7. the window and the victims may be inherited (at all other times it is not: a child that was made without us gets SIGSEGV, not
  *      zeros)
  * The parent undoes 7, 5, 3, 2, 1, 0. The child registers the window with a userfaultfd of its own before anything can touch
  * it; what is there is shared with the parent copy-on-write and counts as DIRTY (the child's page tables have no
@@ -46,8 +46,10 @@ static struct {
 
 static void inherit_window(bool yes)
 {
-    far_vm_advise(far_pager.base, (far_pager.pages + far_victims.capacity) << FAR_PAGE_SHIFT,
-                  yes ? MADV_DOFORK : MADV_DONTFORK);
+    int advice = yes ? MADV_DOFORK : MADV_DONTFORK;
+
+    far_vm_advise(far_pager.base, far_pager_registered_bytes(), advice);
+    far_vm_advise(far_victims.area, far_victims.capacity << FAR_PAGE_SHIFT, advice);
 }
 
 static void lock_evict(void)
@@ -125,12 +127,11 @@ static void restate(void)
 static int own_userfaultfd(void)
 {
     unsigned features;
-    size_t bytes = (far_pager.pages + far_victims.capacity) << FAR_PAGE_SHIFT;
     int fd = far_uffd_open(far_start_features_mask(), &features), ret;
 
     if (fd < 0)
         return fd;
-    ret = far_uffd_register(fd, (void *)far_pager.base, bytes);
+    ret = far_uffd_register(fd, (void *)far_pager.base, far_pager_registered_bytes());
     far_os_close(far_pager.uffd);
     far_pager.uffd = fd;
     far_pager.features = features;

@@ -37,6 +37,7 @@
 #include "transport/engine.h"
 
 #define FAR_EVICT_BATCH  64u /* pages that leave in one step */
+#define FAR_STAGING_PAGES FAR_EVICT_BATCH /* behind the window: where they are taken to */
 #define FAR_PAGE_SHIFT   12
 
 struct far_rwlock {
@@ -93,6 +94,12 @@ static inline far_page_word far_page_load(uint64_t page)
 static inline bool far_page_cas(uint64_t page, far_page_word *seen, far_page_word to)
 {
     return far_atomic_cas_acq_rel(&far_pager.words[page], seen, to);
+}
+
+/* What userfaultfd knows: the window, and the staging area behind it. */
+static inline size_t far_pager_registered_bytes(void)
+{
+    return (far_pager.pages + FAR_STAGING_PAGES) << FAR_PAGE_SHIFT;
 }
 
 /* Whether any page of the 2 MiB chunk was ever used: if not, its words are all ZERO and stay untouched. */

@@ -59,12 +59,17 @@ void far_claims_sort(struct far_claim *c, unsigned n)
         }
 }
 
-/* Length of the run of neighbouring pages at c[0] whose victims do not wrap around the ring. */
-static unsigned run_length(const struct far_claim *c, unsigned n, uint64_t head)
+static uintptr_t staging_addr(unsigned at)
+{
+    return far_page_addr(far_pager.pages + at);
+}
+
+/* Length of the run of neighbouring pages at c[0]. */
+static unsigned run_length(const struct far_claim *c, unsigned n)
 {
     unsigned len = 1;
 
-    while (len < n && c[len].page == c[0].page + len && far_victim_index(head + len) != 0)
+    while (len < n && c[len].page == c[0].page + len)
         len++;
     return len;
 }
@@ -91,9 +96,9 @@ static bool copy_out(uintptr_t from, uintptr_t to, size_t bytes)
 }
 
 /* Takes pages by copy: protected, so that no write is lost between the copy and the drop. */
-static bool take_by_copy(const struct far_claim *c, unsigned n, uint64_t head)
+static bool take_by_copy(const struct far_claim *c, unsigned n, unsigned at)
 {
-    uintptr_t from = far_page_addr(c->page), to = far_victim_addr(far_victim_index(head));
+    uintptr_t from = far_page_addr(c->page), to = staging_addr(at);
     size_t bytes = (size_t)n << FAR_PAGE_SHIFT;
 
     if (far_uffd_protect(far_pager.uffd, from, bytes, true) == 0 && copy_out(from, to, bytes)) {
@@ -108,28 +113,28 @@ static bool take_by_copy(const struct far_claim *c, unsigned n, uint64_t head)
 
 /* A page that MOVE refuses although nobody shares it was shared once, or is pinned. A write fault makes the kernel
  * take it for ours alone again; if MOVE still refuses it, it is pinned. The page must be unprotected for that. */
-static bool take_reluctant(struct far_claim *c, uint64_t head)
+static bool take_reluctant(struct far_claim *c, unsigned at)
 {
     size_t done;
 
     if (is_shared(c->page))
-        return take_by_copy(c, 1, head);
+        return take_by_copy(c, 1, at);
     if (far_word_state(c->was) == FAR_PAGE_CLEAN) {
         if (far_uffd_protect(far_pager.uffd, far_page_addr(c->page), FAR_OS_PAGE_SIZE, false) < 0)
             return false;
         c->was = far_word_with_state(c->was, FAR_PAGE_DIRTY);
     }
     far_vm_advise(far_page_addr(c->page), FAR_OS_PAGE_SIZE, MADV_POPULATE_WRITE);
-    return far_uffd_move(far_pager.uffd, far_victim_addr(far_victim_index(head)), far_page_addr(c->page),
+    return far_uffd_move(far_pager.uffd, staging_addr(at), far_page_addr(c->page),
                          FAR_OS_PAGE_SIZE, &done) == 0;
 }
 
 /* The kernel's flags of the mapping differ (mprotect to read-only): MOVE says -EINVAL, a copy does. */
-static bool take_one(struct far_claim *c, uint64_t head, int why)
+static bool take_one(struct far_claim *c, unsigned at, int why)
 {
     if (why == -EINVAL)
-        return take_by_copy(c, 1, head);
-    return why == -EBUSY && take_reluctant(c, head);
+        return take_by_copy(c, 1, at);
+    return why == -EBUSY && take_reluctant(c, at);
 }
 
 /* A page that cannot be taken stays; if the program gave its range back while a zero page was being installed ahead, it has
@@ -149,14 +154,14 @@ static void give_up(const struct far_claim *c)
 }
 
 /* take_run without UFFDIO_MOVE. */
-static unsigned copy_run(struct far_claim *c, unsigned n, uint64_t head)
+static unsigned copy_run(struct far_claim *c, unsigned n, unsigned at)
 {
     unsigned taken = 0;
 
-    if (take_by_copy(c, n, head))
+    if (take_by_copy(c, n, at))
         return n;
     for (unsigned i = 0; i < n; i++) {
-        if (take_by_copy(&c[i], 1, head + taken))
+        if (take_by_copy(&c[i], 1, at + taken))
             c[taken++] = c[i];
         else
             give_up(&c[i]);
@@ -164,17 +169,17 @@ static unsigned copy_run(struct far_claim *c, unsigned n, uint64_t head)
     return taken;
 }
 
-/* Takes the pages of c[0 … n), a run, into the victims from head on. Claims that could not be taken are given up; the
+/* Takes the pages of c[0 … n), a run, into the staging area from `at` on. Claims that could not be taken are given up; the
  * taken ones are kept in order at the front of c. Returns their number. */
-static unsigned take_run(struct far_claim *c, unsigned n, uint64_t head)
+static unsigned take_run(struct far_claim *c, unsigned n, unsigned at)
 {
     unsigned taken = 0, i = 0;
 
     if (!(far_pager.features & FAR_UFFD_MOVE))
-        return copy_run(c, n, head);
+        return copy_run(c, n, at);
     while (i < n) {
         size_t done = 0;
-        int ret = far_uffd_move(far_pager.uffd, far_victim_addr(far_victim_index(head + taken)),
+        int ret = far_uffd_move(far_pager.uffd, staging_addr(at + taken),
                                 far_page_addr(c[i].page), (size_t)(n - i) << FAR_PAGE_SHIFT, &done);
         unsigned moved = (unsigned)(done >> FAR_PAGE_SHIFT);
 
@@ -185,7 +190,7 @@ static unsigned take_run(struct far_claim *c, unsigned n, uint64_t head)
             continue;
         struct far_claim stubborn = c[i++];
 
-        if (take_one(&stubborn, head + taken, ret))
+        if (take_one(&stubborn, at + taken, ret))
             c[taken++] = stubborn;
         else
             give_up(&stubborn);
@@ -193,20 +198,35 @@ static unsigned take_run(struct far_claim *c, unsigned n, uint64_t head)
     return taken;
 }
 
+/* Empties the staging area into the victims from the ring's head on. A buffer's memory is charged when it is first used:
+ * then it takes over the charge of the page that comes into it. */
+static void to_victims(unsigned n)
+{
+    uint64_t first = far_victims.head, index = far_victim_index(first);
+    unsigned straight = (unsigned)far_min((uint64_t)n, far_victims.capacity - index);
+
+    far_vm_copy(far_victim_addr(index), staging_addr(0), (size_t)straight << FAR_PAGE_SHIFT);
+    far_vm_copy(far_victim_addr(0), staging_addr(straight), (size_t)(n - straight) << FAR_PAGE_SHIFT);
+    far_vm_drop(staging_addr(0), (size_t)n << FAR_PAGE_SHIFT);
+    far_budget_uncharge(n - far_min((uint64_t)n, far_victims_untouched()));
+    far_atomic_store_relaxed(&far_victims.head, first + n);
+}
+
 unsigned far_take(struct far_claim *c, unsigned n, void (*taken)(const struct far_claim *c, uint64_t position, void *arg),
                   void *arg)
 {
     unsigned total = 0;
 
-    for (unsigned i = 0; i < n;) {
-        uint64_t first = far_victims.head;
-        unsigned len = run_length(&c[i], n - i, first), got = take_run(&c[i], len, first);
+    for (unsigned i = 0, len; i < n; i += len) {
+        len = run_length(&c[i], n - i);
+        unsigned got = take_run(&c[i], len, total);
 
-        far_atomic_store_relaxed(&far_victims.head, first + got);
-        for (unsigned k = 0; k < got; k++)
-            taken(&c[i + k], first + k, arg);
+        memmove(&c[total], &c[i], got * sizeof(*c));
         total += got;
-        i += len;
     }
+    if (total)
+        to_victims(total);
+    for (unsigned i = 0; i < total; i++)
+        taken(&c[i], far_victims.head - total + i, arg);
     return total;
 }

@@ -2,7 +2,9 @@
  * take.h - taking pages out of the window: claims, and the ways to get at a page's memory.
  *
  * By MOVE where the kernel has it; by copy (protect, copy, drop) where it has not, where fork shares the page, or where
- * the program made it read-only. A pinned page cannot be taken. Under evict_lock.
+ * the program made it read-only. A pinned page cannot be taken. Pages are taken to the staging area and copied from there into the
+ * victims' buffers by the kernel: to read them where they are would cost a fault in the translation caches of a page that is never
+ * looked at again, in a virtual machine several microseconds. Under evict_lock.
  */
 #ifndef FAR_CORE_PAGE_TAKE_H
 #define FAR_CORE_PAGE_TAKE_H
@@ -29,8 +31,8 @@ void far_unclaim(const struct far_claim *c);
 
 void far_claims_sort(struct far_claim *c, unsigned n); /* by page */
 
-/* Takes claimed pages, sorted by page, into the victims' buffers from the ring's head on, which moves; at most as
- * many as the ring has room for. Claims that could not be taken are given up. taken() is called for each that was, with the
+/* Takes claimed pages (<= FAR_EVICT_BATCH), sorted by page, into the victims' buffers from the ring's head on, which moves;
+ * the ring has room for them. Claims that could not be taken are given up. taken() is called for each that was, with the
  * position of its victim. Returns their number. */
 unsigned far_take(struct far_claim *c, unsigned n, void (*taken)(const struct far_claim *c, uint64_t position, void *arg),
                   void *arg);

@@ -59,6 +59,8 @@ int far_vm_drop(uintptr_t p, size_t bytes);
  * front; fewer than n: the next one was refused. */
 #define FAR_VM_SCATTERED 64u
 unsigned far_vm_drop_scattered(const uintptr_t *pages, unsigned n);
+/* Copies by the kernel, which needs no translation of the source for that; what is there at the source must be readable. */
+void far_vm_copy(uintptr_t to, uintptr_t from, size_t bytes);
 int far_vm_advise(uintptr_t p, size_t bytes, int advice);
 int far_vm_protect(uintptr_t p, size_t bytes, int prot);
 /* An address range that costs nothing until used: private, anonymous, no reserve, not dumped.

@@ -2,27 +2,32 @@
 #include "core/page/victim.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "base/assert.h"
-#include "base/atomic.h"
 #include "base/bits.h"
+#include "base/mutation.h"
 #include "base/os.h"
 #include "core/local/budget.h"
-#include "base/mutation.h"
+#include "core/page/uffd.h"
 
 struct far_victims far_victims;
 
-int far_victims_init(uint64_t pages, uintptr_t area)
+int far_victims_init(uint64_t pages)
 {
     uint64_t capacity = far_pow2_ceil(pages);
 
     if (!far_victims.ring) {
+        int ret;
+        void *area = far_vm_reserve(0, capacity * FAR_OS_PAGE_SIZE, PROT_READ | PROT_WRITE, &ret);
+
         far_victims.ring = far_os_map(capacity * sizeof(*far_victims.ring));
-        if (!far_victims.ring)
+        if (!far_victims.ring || !area)
             return -ENOMEM;
+        far_victims.area = (uintptr_t)area;
+        far_vm_advise(far_victims.area, capacity * FAR_OS_PAGE_SIZE, MADV_DONTFORK);
         far_budget_add_meta((int64_t)far_align_up(capacity * sizeof(*far_victims.ring), FAR_OS_PAGE_SIZE));
     }
-    far_victims.area = area;
     far_victims.capacity = capacity;
     far_victims.head = far_victims.tail = 0;
     return 0;

@@ -2,14 +2,14 @@
  * victim.h - the victim cache: pages on their way out, which are also the send buffers of their write-back.
  *
  * A ring of page-sized buffers. The evacuator fills at the head and frees at the tail; in between a page can be
- * taken back without the network. Its buffer is what the write-back sends, so nothing is copied.
+ * taken back without the network. A buffer's memory stays once it was used: it is charged to the budget from then on.
  *
- *   FREE     empty, no memory behind it
+ *   FREE     empty
  *   DIRTY    holds a page that no node has yet and no request names (no slot could be had)
  *   WRITING  a write request names the buffer and the slot
  *   CLEAN    holds a page that its slot holds too, acknowledged
  *   ORPHAN   as WRITING, but the page went elsewhere: the acknowledgement gives the slot back (the slot fence)
- *   DISCARD  nobody needs it; its memory is freed when the tail gets there
+ *   DISCARD  nobody needs it; it is free when the tail gets there
  *
  *   FREE -> DIRTY/CLEAN/DISCARD (evacuator, page in EVICT) · DIRTY -> WRITING (evacuator) · WRITING -> CLEAN (acknowledgement)
  *   WRITING -> ORPHAN, DIRTY/CLEAN -> DISCARD (who took the page from VICTIM to BUSY) · ORPHAN -> DISCARD (acknowledgement)
@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/atomic.h"
 #include "core/remote/slab.h"
 
 enum far_victim_state {
@@ -43,7 +44,7 @@ struct far_victim {
 
 struct far_victims {
     struct far_victim *ring;
-    uintptr_t area;      /* of the buffers, registered with userfaultfd, which moves or copies pages into it */
+    uintptr_t area;      /* of the buffers */
     uint64_t capacity;   /* a power of two */
     uint64_t head, tail; /* under evict_lock; tail <= head <= tail + capacity */
 };
@@ -60,8 +61,16 @@ static inline uint64_t far_victim_index(uint64_t position)
     return position & (far_victims.capacity - 1);
 }
 
-/* pages: how many buffers; a power of two is made of it. area: where, of that many pages. 0 or -ENOMEM. */
-int far_victims_init(uint64_t pages, uintptr_t area);
+/* Buffers that were never used, and so have no memory yet. */
+static inline uint64_t far_victims_untouched(void)
+{
+    uint64_t head = far_atomic_load_relaxed(&far_victims.head);
+
+    return head < far_victims.capacity ? far_victims.capacity - head : 0;
+}
+
+/* pages: how many buffers; a power of two is made of it. 0 or -ENOMEM. */
+int far_victims_init(uint64_t pages);
 
 /* The page's word left VICTIM for BUSY, and the content was copied or is not wanted: lets go of the victim. The
  * slot: *slot if the page keeps it, FAR_SLOT_NONE if it stays with the write under way. */

@@ -1,10 +1,17 @@
 /* unit_uffd.c - what the page path relies on the kernel for, each fact of uffd.h on its own. */
 #include "tests/test.h"
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "base/atomic.h"
 #include "base/os.h"
@@ -293,6 +300,52 @@ static void vm_pagemap__what_is_there(void **state)
     close(map);
 }
 
+static bool copies(uintptr_t from)
+{
+    static uint8_t to[PAGES * PAGE];
+
+    memset(to, 0, sizeof(to));
+    far_vm_copy((uintptr_t)to, from, 0);
+    if (to[0])
+        return false;
+    far_vm_copy((uintptr_t)to, from, PAGES * PAGE);
+    return memcmp(to, source, PAGES * PAGE) == 0;
+}
+
+static void vm_copy__all_of_it(void **state)
+{
+    size_t done;
+
+    assert_int_equal(far_uffd_copy(fd, at(0), source, PAGES * PAGE, true, &done), 0);
+    assert_true(copies(at(0)));
+    assert_true(copies((uintptr_t)source));
+}
+
+/* seccomp(2); the architecture is not looked at: the only calls that this child makes are ours. */
+static void vm_copy__where_the_call_is_refused(void **state)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof(code) / sizeof(code[0]), code};
+    struct iovec one = {source, 1};
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
+            _exit(2);
+        if (syscall(SYS_process_vm_readv, getpid(), &one, 1, &one, 1, 0) != -1)
+            _exit(3);
+        _exit(copies((uintptr_t)source) ? 0 : 4);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 static void vm_reserve__not_over_others(void **state)
 {
     int error;
@@ -316,6 +369,8 @@ int main(void)
         cmocka_unit_test_setup(uffd_wake__before_the_sleep_is_not_lost, empty),
         cmocka_unit_test_setup(uffd_poison__is_a_bus_error, empty),
         cmocka_unit_test_setup(vm_pagemap__what_is_there, empty),
+        cmocka_unit_test_setup(vm_copy__all_of_it, empty),
+        cmocka_unit_test_setup(vm_copy__where_the_call_is_refused, empty),
         cmocka_unit_test_setup(vm_reserve__not_over_others, empty),
     };
 
