@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/bits.h"
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/list.h"
 #include "base/lock.h"
@@ -17,6 +18,9 @@
 #define GRANULE_MASK ((UINT64_C(1) << FAR_SLOT_GRANULE_BITS) - 1)
 #define MAX_SPANS    (1u << 16) /* of the 2^22 that a slot could name: 64 Ki spans of 64 MiB are 4 TiB */
 #define MAX_CLASSES  80 /* up to 64 KiB */
+
+#define FULL_NAP_MIN_NS (5 * FAR_NS_PER_MS)
+#define FULL_NAP_MAX_NS (500 * FAR_NS_PER_MS)
 
 enum span_state { SPAN_UNUSED, SPAN_HELD, SPAN_RETURNING };
 
@@ -43,6 +47,7 @@ static struct {
     uint64_t class_bytes[MAX_CLASSES]; /* of the slots taken; written under the lock, read anywhere */
     struct far_list open[MAX_CLASSES];
     unsigned idle[MAX_CLASSES]; /* spans without taken slots that are kept */
+    uint64_t ask_ns, nap_ns;    /* atomic: full nodes are not asked before; how long that is, 0 = they are not full */
 } slab;
 
 /* --- classes: 16 … 128 by 16, then eight to an octave */
@@ -171,6 +176,16 @@ static uint64_t next_span_bytes(unsigned class_index)
     return far_min(far_max(bytes, FAR_SPAN_SMALLEST_BYTES), FAR_SPAN_LARGEST_BYTES);
 }
 
+/* Full nodes are asked again after a while, then after twice as long. */
+static void note_full(bool full)
+{
+    uint64_t nap = far_atomic_load_relaxed(&slab.nap_ns);
+
+    nap = !full ? 0 : nap ? far_min(2 * nap, (uint64_t)FULL_NAP_MAX_NS) : FULL_NAP_MIN_NS;
+    far_atomic_store_relaxed(&slab.nap_ns, nap);
+    far_atomic_store_relaxed(&slab.ask_ns, far_now_ns() + nap);
+}
+
 int far_slab_grow(unsigned class_index)
 {
     uint64_t id;
@@ -179,11 +194,14 @@ int far_slab_grow(unsigned class_index)
     uint64_t bytes = next_span_bytes(class_index), most = (uint64_t)far_slab_class_bytes(class_index) << FAR_SLOT_GRANULE_BITS;
     int ret;
 
+    if (far_atomic_load_relaxed(&slab.nap_ns) && far_now_ns() < far_atomic_load_relaxed(&slab.ask_ns))
+        return -ENOSPC;
     while (bytes > most) /* more slots than can be numbered */
         bytes /= 2;
     do
         ret = slab.source.grant(slab.source.ctx, bytes, granule, &id, &node);
     while (ret == -ENOSPC && (bytes /= 2) >= FAR_SPAN_SMALLEST_BYTES);
+    note_full(ret == -ENOSPC);
     if (ret < 0)
         return ret;
     far_mutex_lock(&slab.lock);

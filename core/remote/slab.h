@@ -62,7 +62,8 @@ unsigned far_slab_classes(void);
 
 /* Takes up to n slots of a class out of spans that are held already; returns how many. Never blocks long. */
 unsigned far_slab_take(unsigned class_index, far_slot *slots, unsigned n);
-/* Gets one more span for a class. 0 or the source's error. Blocks: service threads only. */
+/* Gets one more span for a class. 0 or the source's error; -ENOSPC without asking where nodes were full a moment ago (5 ms,
+ * then doubled up to 0.5 s). Blocks: service threads only. */
 int far_slab_grow(unsigned class_index);
 void far_slab_give(far_slot slot);
 /* Where a slot lies, with its present generation. */

@@ -2,6 +2,7 @@
 #include "tests/test.h"
 #include <errno.h>
 #include "base/bits.h"
+#include "base/clock.h"
 #include "base/counters.h"
 #include "core/local/budget.h"
 #include "core/remote/slab.h"
@@ -33,6 +34,7 @@ static struct {
     struct fake_span spans[MAX_SPANS];
     unsigned n_spans, held;
     unsigned growing;    /* the class that a grant is for */
+    unsigned asked;      /* grants, refused ones included */
     uint64_t full_above; /* grants of more than this fail */
     int broken;          /* all grants fail with this */
     bool knows_holders;
@@ -50,6 +52,7 @@ static int fake_grant(void *ctx, uint64_t bytes, uint32_t granule, uint64_t *spa
     assert_ptr_equal(ctx, &m);
     assert_true((bytes & (bytes - 1)) == 0);
     assert_in_range(bytes, FAR_SPAN_SMALLEST_BYTES, FAR_SPAN_LARGEST_BYTES);
+    m.asked++;
     if (m.broken)
         return m.broken;
     if (bytes > m.full_above)
@@ -98,10 +101,24 @@ static const struct far_slab_source source = {fake_grant, fake_give_back, fake_h
 
 /* --- steps, each checked against the model */
 
-static int grow(unsigned class_index)
+static uint64_t clock_ns = FAR_NS_PER_SEC;
+
+static uint64_t test_clock(void *unused)
 {
+    return clock_ns;
+}
+
+static int grow_soon(unsigned class_index, uint64_t after_ns)
+{
+    clock_ns += after_ns;
     m.growing = class_index;
     return far_slab_grow(class_index);
+}
+
+/* So much later that full nodes are asked again. */
+static int grow(unsigned class_index)
+{
+    return grow_soon(class_index, FAR_NS_PER_SEC);
 }
 
 static void take(unsigned class_index, unsigned want)
@@ -264,6 +281,28 @@ static void slab_take__nothing_without_spans(void **unused)
     start();
     assert_int_equal(far_slab_take(0, &slot, 1), 0);
     assert_int_equal(far_slab_free_slots(0), 0);
+    finish();
+}
+
+/* What a full node is asked in a minute must not depend on how often memory is wanted. */
+static void slab_grow__a_full_node_is_left_in_peace(void **unused)
+{
+    unsigned page = far_slab_class(4096);
+
+    start();
+    m.full_above = 1;
+    m.asked = 0;
+    for (unsigned i = 0; i < 60 * 1000; i++)
+        assert_int_equal(grow_soon(page, FAR_NS_PER_MS), -ENOSPC);
+    assert_in_range(m.asked, 60, 2000); /* each time for several sizes */
+    m.full_above = FAR_SPAN_LARGEST_BYTES;
+    assert_int_equal(grow(page), 0);
+    take(page, 64);
+    m.full_above = 1;
+    assert_int_equal(grow_soon(page, 0), -ENOSPC);
+    m.full_above = FAR_SPAN_LARGEST_BYTES;
+    assert_int_equal(grow_soon(page, 10 * FAR_NS_PER_MS), 0); /* it was not full for long */
+    agrees();
     finish();
 }
 
@@ -452,9 +491,11 @@ static void slab__model(void **unused)
 
 int main(void)
 {
+    far_clock_set(test_clock, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slab_class__wastes_an_eighth_at_most),
         cmocka_unit_test(slab_take__nothing_without_spans),
+        cmocka_unit_test(slab_grow__a_full_node_is_left_in_peace),
         cmocka_unit_test(slab_grow__smaller_when_the_node_is_nearly_full),
         cmocka_unit_test(slab_grow__every_class),
         cmocka_unit_test(slab_grow__spans_grow_with_what_is_taken),
