@@ -199,13 +199,18 @@ static int explain_userfaultfd(int ret, char *err, size_t errlen)
 
 static int check_options(const struct far_options *o, char *err, size_t errlen)
 {
-    if (o->local && o->local < FAR_BUDGET_MIN_BYTES) {
+    if (o->local && o->local < FAR_LOCAL_LEAST) {
         far_format(err, errlen, "FAR_LOCAL is %lu KiB; the least that far memory can work in is %lu KiB",
-                   o->local >> 10, (uint64_t)FAR_BUDGET_MIN_BYTES >> 10);
+                   o->local >> 10, (uint64_t)FAR_LOCAL_LEAST >> 10);
         return -EINVAL;
     }
     if (o->copies != 1) {
         far_format(err, errlen, "FAR_COPIES=%ld: this version keeps one copy", (long)o->copies);
+        return -EINVAL;
+    }
+    if (!far_uffd_knows(o->features_mask)) {
+        far_format(err, errlen, "FAR_FEATURES_MASK=%.64s: not a list of what far memory can do without; those are " FAR_UFFD_NAMES,
+                   o->features_mask);
         return -EINVAL;
     }
     return 0;

@@ -16,6 +16,9 @@
 #include "shim/jemalloc.h"
 #include "shim/policy.h"
 
+/* Aligned to more, a block is local: the window's tables up to its address would take more memory than it saves. */
+#define FAR_ALIGN_MOST (UINT64_C(1) << 30)
+
 __thread struct far_thread far_thread __attribute__((tls_model("initial-exec")));
 
 bool far_malloc_try_far(const void *site, size_t bytes, size_t align, bool zero, void **out)
@@ -79,7 +82,7 @@ void *far_memalign_at(size_t align, size_t bytes, const void *site)
     void *p = NULL;
 
     align = far_max(align, (size_t)16);
-    if (far_gate && far_malloc_try_far(site, bytes, align, false, &p))
+    if (far_gate && align <= FAR_ALIGN_MOST && far_malloc_try_far(site, bytes, align, false, &p))
         return p;
     if (fje_posix_memalign(&p, align, bytes) != 0) {
         errno = ENOMEM;

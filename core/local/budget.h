@@ -28,9 +28,6 @@ struct far_budget {
 
 extern struct far_budget far_budget;
 
-/* The smallest limit that the runtime can work in. */
-#define FAR_BUDGET_MIN_BYTES (4ull << 20)
-
 void far_budget_init(uint64_t limit_bytes, uint64_t overshoot_bytes);
 /* No limit from here on: nothing can be evicted any more. Any thread. */
 void far_budget_lift(void);

@@ -55,6 +55,24 @@ static bool listed(const char *list, const char *name)
     return false;
 }
 
+bool far_uffd_knows(const char *mask)
+{
+    static const char *const names[] = {"wp", "poison", "move"};
+
+    while (*mask) {
+        size_t n = strcspn(mask, ",");
+        bool known = false;
+
+        for (unsigned i = 0; i < FAR_ARRAY_LEN(names); i++)
+            known |= strlen(names[i]) == n && !strncmp(names[i], mask, n);
+        if (!known)
+            return false;
+        mask += n;
+        mask += *mask == ',';
+    }
+    return true;
+}
+
 /* /dev/userfaultfd, kept open: who may use it is asked when it is opened, and a program that drops its privileges still
  * forks. -1: not there, or not for us. */
 static int device = -1;

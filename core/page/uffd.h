@@ -23,7 +23,6 @@ enum far_uffd_feature {
     FAR_UFFD_WP = 1u << 0,     /* write protection of anonymous memory: required */
     FAR_UFFD_MOVE = 1u << 1,   /* kernel 6.8 */
     FAR_UFFD_POISON = 1u << 2, /* kernel 6.6 */
-    FAR_UFFD_SCAN = 1u << 3,   /* PAGEMAP_SCAN, kernel 6.7 */
 };
 
 struct far_uffd_fault {
@@ -35,6 +34,9 @@ struct far_uffd_fault {
 /* Opens a userfaultfd, by the system call or /dev/userfaultfd, moved to a high number. `mask`: features to do
  * without ("move,poison"), for tests. The features there are go to *features. Negative: -EPERM, -ENOSYS … */
 int far_uffd_open(const char *mask, unsigned *features);
+/* Whether mask is a list of names of features. */
+bool far_uffd_knows(const char *mask);
+#define FAR_UFFD_NAMES "wp, poison, move"
 /* Whether fd is one that this file keeps for later opens. */
 bool far_uffd_owns_fd(int fd);
 int far_uffd_register(int fd, void *p, size_t bytes);

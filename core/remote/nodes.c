@@ -22,6 +22,7 @@
 #define QUEUES             3u /* of a process: an engine each for fetching, writing, objects */
 #define LEAVE_NS           (100 * FAR_NS_PER_MS)
 #define START_NS           (5 * FAR_NS_PER_SEC)  /* for a node to answer the first time, if FAR_DEADLINE is not less */
+#define START_LOCAL_NS     (500 * FAR_NS_PER_MS) /* the same where the program can do without: each one that it starts waits again */
 
 /* Requests stand here and not on stacks: they must outlive a caller that is cancelled. */
 static struct {
@@ -222,9 +223,10 @@ static int await(struct far_request *r, uint64_t end_ns)
 
 /* A node that cannot be reached now would only be missed when memory has to go there: say so at the start, and do not take
  * as long about it as for a node that holds something. */
-static int hello(char *err, size_t errlen)
+static int hello(const struct far_options *o, char *err, size_t errlen)
 {
-    uint64_t end = far_now_ns() + far_min(far_pager.deadline_ns, START_NS);
+    uint64_t patience = o->fallback == FAR_FALLBACK_LOCAL ? START_LOCAL_NS : START_NS;
+    uint64_t end = far_now_ns() + far_min(far_pager.deadline_ns, patience);
 
     for (unsigned i = 0; i < far_pager.n_nodes; i++) {
         memset(&ns.grant, 0, sizeof(ns.grant));
@@ -259,7 +261,7 @@ int far_nodes_start(const struct far_options *o, char *err, size_t errlen)
         far_format(err, errlen, "no memory for the connections to memory nodes");
         return ret;
     }
-    return hello(err, errlen);
+    return hello(o, err, errlen);
 }
 
 /* --- exit */

@@ -173,6 +173,15 @@ static void posix_memalign__alignments(void **state)
             memset(p, 1, sizes[i]);
             free(p);
         }
+    for (size_t align = (size_t)1 << 31; align <= (size_t)1 << 40; align *= 2) { /* near, whatever the policy: see malloc.c */
+        int ret = posix_memalign(&p, OPAQUE(align), 100);
+
+        assert_true(ret == 0 || ret == ENOMEM);
+        if (ret == 0) {
+            assert_true((uintptr_t)p % align == 0 && !far_contains(p));
+            free(p);
+        }
+    }
     assert_int_equal(posix_memalign(&p, OPAQUE(24), 10), EINVAL);
     assert_int_equal(posix_memalign(&p, OPAQUE(0), 10), EINVAL);
     p = (void *)77;

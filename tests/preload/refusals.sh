@@ -27,6 +27,25 @@ refuses FAR_LOCAL=lots 'FAR_LOCAL'
 printf 'local = 1Q\n' >"$work/conf"
 refuses FAR_CONFIG="$work/conf" "$work/conf:1"
 
+# refuses_when_needed NAME=VALUE PATTERN: it shows only when far memory is used.
+refuses_when_needed() {
+    status=0
+    env LD_PRELOAD="$library" FAR_POLICY=all "$1" /bin/sh -c 'echo ran' >"$work/out" 2>"$work/err" || status=$?
+    if [ $status = 0 ] || ! grep -q "^farshim.*$2" "$work/err"; then
+        echo "$1: status $status: $(cat "$work/out" "$work/err")"
+        failed=1
+    fi
+}
+refuses_when_needed FAR_FEATURES_MASK=move,wings 'move,wings.*poison'
+refuses_when_needed FAR_LOCAL=1M '1024 KiB.*4096 KiB'
+
+# A node that is not there costs a program that can do without it half a second, not five.
+start=$(date +%s%N)
+[ "$(FAR_POLICY=all FAR_FALLBACK=local FAR_NODES=unix://$work/none LD_PRELOAD=$library sh -c 'echo ran' 2>/dev/null)" = ran ] ||
+    { echo "no fallback"; failed=1; }
+took=$((($(date +%s%N) - start) / 1000000))
+[ $took -lt 4000 ] || { echo "the fallback took $took ms"; failed=1; }
+
 # Without a reason: no word, no thread, no socket, no window.
 cat >"$work/look.sh" <<'E'
 ls /proc/self/task | wc -l

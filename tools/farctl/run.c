@@ -8,9 +8,11 @@
  */
 #include "base/options.h"
 #include "tools/farctl/farctl.h"
+#include "transport/url.h"
 
 #include <argp.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +63,8 @@ static void add_node(struct run *run, const char *url)
 {
     size_t used = strlen(run->nodes);
 
+    if (!*url)
+        die(FARCTL_FAILED, "--node takes an address: unix:///PATH or tcp://HOST:PORT");
     if (snprintf(run->nodes + used, sizeof(run->nodes) - used, "%s%s", used ? "," : "", url) >=
         (int)(sizeof(run->nodes) - used))
         die(FARCTL_FAILED, "too many nodes: their URLs take more than %zu bytes", sizeof(run->nodes));
@@ -185,6 +189,22 @@ static void find_library(struct run *run, char path[PATH_MAX])
     }
 }
 
+/* What is wrong whatever the machine, and would only show when memory is first needed. */
+static void check(const struct far_options *o)
+{
+    const char *cursor = o->nodes;
+    char text[FAR_URL_MAX], err[FAR_OPTION_ERROR];
+    struct far_url url;
+    int n;
+
+    while ((n = far_options_next_url(&cursor, text, sizeof(text))) != 0)
+        if (n < 0 || far_url_parse(&url, text, err, sizeof(err)))
+            die(FARCTL_FAILED, "%s", n < 0 ? "the address of a memory node is too long" : err);
+    if (o->local && o->local < FAR_LOCAL_LEAST)
+        die(FARCTL_FAILED, "local memory of %" PRIu64 " KiB is too little: the least that far memory can work in is %u KiB",
+            o->local >> 10, FAR_LOCAL_LEAST >> 10);
+}
+
 static void set_environment(struct run *run)
 {
     char name[64], err[FAR_OPTION_ERROR];
@@ -204,6 +224,7 @@ static void set_environment(struct run *run)
     far_options_init(&run->options, FAR_WHERE_SHIM);
     if (far_options_load(&run->options, environ, err, sizeof(err)))
         die(FARCTL_FAILED, "%s", err);
+    check(&run->options);
 }
 
 static void print_quoted(const char *text)

@@ -86,11 +86,11 @@ class Environment(TestCase):
         self.assertIn("space or colon", result.stderr)
 
     def test_dry_run_prints_a_command(self):
-        result = run("--dry-run", "--local", "1M", "printf", "%s", "it's a \"b\" $c")
+        result = run("--dry-run", "--local", "8M", "printf", "%s", "it's a \"b\" $c")
         self.assertEqual(result.returncode, 0)
         words = shlex.split(result.stdout)
         self.assertEqual(words[0], "env")
-        self.assertIn("FAR_LOCAL=1M", words)
+        self.assertIn("FAR_LOCAL=8M", words)
         again = subprocess.run(["sh", "-c", result.stdout], capture_output=True, text=True, env=clean_env())
         self.assertEqual(again.stdout, "it's a \"b\" $c")
 
@@ -109,6 +109,13 @@ class Mistakes(TestCase):
         self.assert_refused(run("--policy", "some", "true"), "annotated", "size>=")
         self.assert_refused(run("--deadline", "5", "true"), "5")
         self.assert_refused(run("--node", "nonsense", "true"), "nonsense")
+
+    def test_values_that_the_library_would_refuse_later(self):
+        self.assert_refused(run("--node", "udp://host:1", "true"), "udp://host:1")
+        self.assert_refused(run("--node", "tcp://host:port", "true"), "tcp://host:port")
+        self.assert_refused(run("--node", "", "true"), "unix:///PATH")
+        self.assert_refused(run("--local", "1M", "true"), "1024 KiB", "4096 KiB")
+        self.assert_refused(run("true", env=clean_env(FAR_NODES="tcp://")), "tcp://")
 
     def test_keys(self):
         self.assert_refused(run("--set", "lokal=1M", "true"), "lokal", "local")
