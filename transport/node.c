@@ -26,7 +26,8 @@ const char *far_node_errno_text(int error)
         const char *text;
     } texts[] = {
         {ECONNREFUSED, "connection refused"},
-        {ENOENT, "no such socket, or a host name that is not in /etc/hosts"},
+        {ENOENT, "no such socket"},
+        {EADDRNOTAVAIL, "no such address, nor such a name in /etc/hosts (DNS is not asked)"},
         {EAGAIN, "the node does not accept connections"},
         {ETIMEDOUT, "no answer"},
         {ECONNRESET, "connection closed by the node"},

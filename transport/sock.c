@@ -94,9 +94,8 @@ static int tcp_connect(struct far_stream *base, const struct far_url *url)
     struct sock *s = (struct sock *)base;
     struct sockaddr_storage addr;
     socklen_t addrlen = 0;
-    int rc = far_hosts_find(url->host, url->port, &addr, &addrlen);
-    if (rc)
-        return rc;
+    if (far_hosts_find(url->host, url->port, &addr, &addrlen))
+        return -EADDRNOTAVAIL;
     int fd = new_socket(addr.ss_family);
     if (fd < 0)
         return fd;

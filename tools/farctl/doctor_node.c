@@ -5,7 +5,9 @@
 #include "base/clock.h"
 #include "tools/farctl/farctl.h"
 #include "transport/engine.h"
+#include "transport/node.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,8 +37,16 @@ static uint64_t measure(struct far_engine *engine, struct far_node *node, int *e
     return took[n / 2];
 }
 
-static void explain(struct far_check *check, const char *url)
+static void explain(struct far_check *check, const char *url, const char *reason)
 {
+    if (!strcmp(reason, far_node_errno_text(EPROTOTYPE))) {
+        far_report_fix(check, "# another program listens there: ask it who it is (ss -lptn), and give farmemd another address");
+        return;
+    }
+    if (!strcmp(reason, far_node_errno_text(EADDRNOTAVAIL))) {
+        far_report_fix(check, "# name the machine by its address, or add it to /etc/hosts: getent hosts NAME >>/etc/hosts");
+        return;
+    }
     far_report_fix(check, "farmemd --listen %s --memory 4G   # on the machine that lends the memory", url);
     if (!strncmp(url, "tcp:", 4))
         far_report_fix(check, "# and a firewall that lets this machine through to that port");
@@ -53,7 +63,7 @@ static void report_answer(struct far_report *report, const char *url, struct far
     if (err) {
         explain(far_report_add(report, "node", FAR_CHECK_FAIL, "%s: %s", url,
                                far_node_reason(node)[0] ? far_node_reason(node) : strerror(-err)),
-                url);
+                url, far_node_reason(node));
         return;
     }
     far_report_add(report, "node", FAR_CHECK_OK, "%s: protocol version %u, round trip %s, %s free", url,

@@ -27,6 +27,13 @@ static bool is_executable_file(const char *path)
     return !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, X_OK);
 }
 
+static bool is_directory(const char *path)
+{
+    struct stat st;
+
+    return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
 int far_program_find(const char *name, char path[PATH_MAX])
 {
     const char *dirs = getenv("PATH"), *end;
@@ -37,7 +44,7 @@ int far_program_find(const char *name, char path[PATH_MAX])
             return -ENOENT;
         if (is_executable_file(path))
             return 0;
-        return access(path, F_OK) ? -ENOENT : -EACCES;
+        return access(path, F_OK) ? -ENOENT : is_directory(path) ? -EISDIR : -EACCES;
     }
     for (dirs = dirs ? dirs : "/usr/local/bin:/usr/bin:/bin";; dirs = end + 1) {
         end = strchrnul(dirs, ':');

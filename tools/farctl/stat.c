@@ -6,6 +6,7 @@
 #include <argp.h>
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -258,7 +259,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         if (args->pid)
             argp_usage(state);
-        args->pid = (pid_t)parse_number(state, arg, 1, 1 << 22);
+        s = strtod(arg, &end);
+        if (end == arg || *end || !(s >= 1) || !(s <= INT_MAX) || s != (double)(pid_t)s)
+            argp_error(state, "'%s' is not the number of a process; without one the programs with far memory are listed", arg);
+        args->pid = (pid_t)s;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

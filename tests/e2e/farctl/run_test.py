@@ -162,7 +162,7 @@ class Unreachable(TestCase):
 
     def test_not_executable(self):
         self.assert_status(126, run(self.path("data", "text", 0o644)), "Permission denied")
-        self.assert_status(126, run(self.dir), "Permission denied")
+        self.assert_status(126, run(self.dir), "Is a directory")
 
     def test_static(self):
         for flags in (["-static"], ["-static-pie"]):
