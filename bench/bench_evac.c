@@ -102,7 +102,7 @@ static void child(int out, const char *url, uint64_t mib, uint32_t size)
     char local[32];
 
     snprintf(local, sizeof(local), "%lluM", (unsigned long long)mib);
-    rig_start(&(struct rig_options){.node = url, .local = local, .inside_bytes = data * 4});
+    rig_start(&(struct rig_options){.no_handlers = true, .node = url, .local = local, .inside_bytes = data * 4});
     for (uint32_t i = 0; i < n; i++)
         if (!FAR_NEW_N(objects[i], char, size)) {
             perror("bench_evac: FAR_NEW");

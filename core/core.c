@@ -26,8 +26,8 @@
 #include "core/remote/slab.h"
 #include "core/start.h"
 
-#define VICTIM_PAGES_LEAST 128u
-#define VICTIM_PAGES_MOST  16384u
+#define VICTIM_PAGES_LEAST 64u
+#define VICTIM_PAGES_MOST  4096u
 #define SHM_PATH           "/dev/shm/farshim.%d"
 
 uintptr_t far_window_base, far_window_bytes;
@@ -218,7 +218,7 @@ static int check_options(const struct far_options *o, char *err, size_t errlen)
 
 static uint64_t victim_pages(uint64_t local_bytes)
 {
-    uint64_t pages = local_bytes / FAR_OS_PAGE_SIZE / 8;
+    uint64_t pages = local_bytes / FAR_OS_PAGE_SIZE / 32;
 
     pages = far_min(far_max(pages, (uint64_t)VICTIM_PAGES_LEAST), (uint64_t)VICTIM_PAGES_MOST);
     return UINT64_C(1) << far_log2_floor(pages);

@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "shim/arena.h"
 #include "shim/glibc.h"
+#include "shim/handlers.h"
 #include "shim/jemalloc.h"
 #include "shim/next.h"
 
@@ -71,6 +72,7 @@ static void child(void)
 
     if (forking.failed)
         die_unborn();
+    far_handlers_reset_in_child();
     if (core)
         far_core_fork_child_early();
     jemalloc.child();

@@ -2,6 +2,7 @@
 #ifndef FAR_SHIM_GLIBC_H
 #define FAR_SHIM_GLIBC_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -21,5 +22,12 @@ void *__libc_memalign(size_t align, size_t bytes);
 void *__libc_valloc(size_t bytes);
 void *__libc_pvalloc(size_t bytes);
 pid_t __fork(void);
+int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+__sighandler_t bsd_signal(int sig, __sighandler_t handler);
+__sighandler_t ssignal(int sig, __sighandler_t handler);
+__sighandler_t sysv_signal(int sig, __sighandler_t handler);
+__sighandler_t __sysv_signal(int sig, __sighandler_t handler);
+__sighandler_t sigset(int sig, __sighandler_t handler);
+int siginterrupt(int sig, int yes);
 
 #endif

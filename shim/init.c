@@ -16,6 +16,7 @@
 
 #include "base/os.h"
 #include "shim/glibc.h"
+#include "shim/handlers.h"
 #include "shim/next.h"
 #include "shim/policy.h"
 #include "shim/shim.h"
@@ -52,6 +53,7 @@ __attribute__((constructor)) static void far_shim_init(void)
     int saved = errno;
 
     far_next_init();
+    far_handlers_init();
     if (!getauxval(AT_SECURE)) {
         far_options_init(o, FAR_WHERE_SHIM);
         if (far_options_load(o, environ, err, sizeof(err)) < 0)

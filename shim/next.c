@@ -106,7 +106,7 @@ static long raw_syscall(long number, ...)
     return done(far_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]));
 }
 
-/* A constructor that ran before ours jumps: the entries are looked up now, which sets the one that called us. */
+/* A constructor that ran before ours: the entries are looked up now, which sets the one that called us. */
 static void early_longjmp(struct __jmp_buf_tag *env, int value)
 {
     far_next_init();
@@ -117,6 +117,24 @@ static void early_siglongjmp(struct __jmp_buf_tag *env, int value)
 {
     far_next_init();
     far_next.siglongjmp(env, value);
+}
+
+static int early_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+    far_next_init();
+    return far_next.sigaction(sig, act, old);
+}
+
+static __sighandler_t early_sigset(int sig, __sighandler_t handler)
+{
+    far_next_init();
+    return far_next.sigset(sig, handler);
+}
+
+static int early_setcanceltype(int type, int *old)
+{
+    far_next_init();
+    return far_next.pthread_setcanceltype(type, old);
 }
 
 struct far_next far_next = {
@@ -137,13 +155,17 @@ struct far_next far_next = {
     ._longjmp = early_longjmp,
     .siglongjmp = early_siglongjmp,
     .__longjmp_chk = early_longjmp,
+    .sigaction = early_sigaction,
+    .sigset = early_sigset,
+    .pthread_setcanceltype = early_setcanceltype,
 };
 
 void far_next_init(void)
 {
     static const char *const names[] = {"syscall", "close",   "dup2", "dup3",   "close_range", "open",    "openat",
                                         "fcntl64", "fork", "execve", "execvpe", "fexecve", "execveat",
-                                        "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk"};
+                                        "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",
+                                        "sigaction", "sigset", "pthread_setcanceltype"};
     void **entries = (void **)&far_next;
 
     far_static_assert(sizeof(far_next) == sizeof(names), "one name per entry, in order");

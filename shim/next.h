@@ -7,6 +7,7 @@
 #ifndef FAR_SHIM_NEXT_H
 #define FAR_SHIM_NEXT_H
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include "shim/shim.h"
@@ -33,6 +34,9 @@ struct far_next {
     void (*_longjmp)(struct __jmp_buf_tag *env, int value);
     void (*siglongjmp)(struct __jmp_buf_tag *env, int value);
     void (*__longjmp_chk)(struct __jmp_buf_tag *env, int value);
+    int (*sigaction)(int sig, const struct sigaction *act, struct sigaction *old);
+    __sighandler_t (*sigset)(int sig, __sighandler_t handler);
+    int (*pthread_setcanceltype)(int type, int *old);
 };
 extern struct far_next far_next;
 

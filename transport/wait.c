@@ -50,7 +50,7 @@ static void watch(struct far_engine *e, struct far_request *r, struct far_hold *
                              (long)((until - now) % FAR_NS_PER_SEC)};
         struct far_signals_nap nap = far_signals_nap_begin();
         uint64_t mask = nap.mask | UINT64_C(1) << 31;
-        far_syscall5(SYS_ppoll, fds, n, &t, h->blocked ? &mask : NULL, FAR_SIGNALS_BYTES);
+        far_syscall5(SYS_ppoll, fds, n, &t, h->blocked && !nap.open ? &mask : NULL, FAR_SIGNALS_BYTES);
         far_signals_nap_end(&nap);
         if (fds[0].revents)
             far_pollster_drain(&e->watcher);

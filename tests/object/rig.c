@@ -11,6 +11,7 @@
 #include "base/options.h"
 #include "core/core.h"
 #include "core/object/abi.h"
+#include "base/signals.h"
 #include "server/embed.h"
 
 static void option(struct far_options *o, const char *name, const char *value)
@@ -31,6 +32,7 @@ void rig_start(const struct rig_options *r)
     int ret;
 
     far_log_open(2, FAR_LOG_WARN);
+    far_signals_set_asking(r->no_handlers);
     far_options_init(&o, FAR_WHERE_SHIM);
     option(&o, "local", r->local);
     option(&o, "nodes", r->node && strcmp(r->node, "private") ? r->node : "");

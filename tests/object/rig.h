@@ -2,6 +2,7 @@
 #ifndef FAR_TESTS_OBJECT_RIG_H
 #define FAR_TESTS_OBJECT_RIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -10,6 +11,7 @@
 struct rig_options {
     const char *node, *local, *mask, *base, *window, *overshoot, *readahead;
     uint64_t inside_bytes; /* what the node inside (inproc:) may hold */
+    bool no_handlers;      /* the program has no signal handlers: none need be kept out, as with the shim */
 };
 
 /* Ends the program with 77 where far memory cannot be had, with 1 on other failures. */
