@@ -27,6 +27,7 @@ static struct {
         int flags;     /* atomic: as it gave them */
     } at[_NSIG];
     uint64_t interrupt; /* atomic: siginterrupt(3), a bit a signal */
+    int pid;            /* atomic: whose handlers these are. A child of vfork has our memory, but handlers of its own */
 } set;
 
 static bool is_wrapped(int sig)
@@ -41,34 +42,72 @@ static void set_default(int sig)
     far_next.sigaction(sig, &plain, NULL);
 }
 
+static void lock(void)
+{
+    far_signals_block();
+    far_spin_lock(&set.lock);
+}
+
+static void unlock(void)
+{
+    far_spin_unlock(&set.lock);
+    far_signals_restore();
+}
+
+/* What the signal is for; with SA_RESETHAND it is for the last time. */
+static void *take_handler(int sig)
+{
+    void *handler = far_atomic_load_acquire(&set.at[sig].handler);
+
+    if (handler != (void *)SIG_DFL && !(far_atomic_load_relaxed(&set.at[sig].flags) & (int)SA_RESETHAND))
+        return handler;
+    lock();
+    handler = far_atomic_load_relaxed(&set.at[sig].handler);
+    if (handler == (void *)SIG_DFL || (handler != (void *)SIG_IGN && far_atomic_load_relaxed(&set.at[sig].flags) & (int)SA_RESETHAND)) {
+        set_default(sig);
+        if (far_atomic_load_relaxed(&set.pid) == far_os_getpid())
+            far_atomic_store_release(&set.at[sig].handler, (void *)SIG_DFL);
+    }
+    unlock();
+    return handler;
+}
+
 static void enter(int sig, siginfo_t *info, void *context)
 {
     void *handler;
 
     if (far_signals_deferred(sig, info, context))
         return;
-    handler = far_atomic_load_acquire(&set.at[sig].handler);
+    handler = take_handler(sig);
     if (handler == (void *)SIG_IGN)
         return;
-    if (far_atomic_load_relaxed(&set.at[sig].flags) & (int)SA_RESETHAND) {
-        void *seen = handler;
-
-        set_default(sig);
-        far_atomic_cas_acq_rel(&set.at[sig].handler, &seen, (void *)SIG_DFL);
-    }
     if (handler == (void *)SIG_DFL) /* set since it came: so it shall have that */
         far_syscall3(SYS_tgkill, far_os_getpid(), far_os_gettid(), sig);
     else
         ((void (*)(int, siginfo_t *, void *))handler)(sig, info, context);
 }
 
+/* The handler that was found, as the program set it. */
+static void as_given(int sig, struct sigaction *found)
+{
+    if (found->sa_sigaction != enter)
+        return;
+    found->sa_sigaction = (void (*)(int, siginfo_t *, void *))far_atomic_load_relaxed(&set.at[sig].handler);
+    found->sa_flags = far_atomic_load_relaxed(&set.at[sig].flags);
+}
+
 static int change(int sig, const struct sigaction *act, struct sigaction *old)
 {
-    struct sigaction ours, before;
     bool mine = act && act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN;
     void *handler_before = far_atomic_load_relaxed(&set.at[sig].handler);
     int flags_before = far_atomic_load_relaxed(&set.at[sig].flags), ret;
+    struct sigaction ours, before = {.sa_handler = SIG_DFL};
 
+    if (old) {
+        if ((ret = far_next.sigaction(sig, NULL, &before)) < 0)
+            return ret;
+        as_given(sig, &before);
+    }
     if (mine) { /* first, so that ours finds it */
         ours = *act;
         ours.sa_sigaction = enter;
@@ -76,36 +115,38 @@ static int change(int sig, const struct sigaction *act, struct sigaction *old)
         far_atomic_store_relaxed(&set.at[sig].flags, act->sa_flags);
         far_atomic_store_release(&set.at[sig].handler, (void *)act->sa_sigaction);
     }
-    ret = far_next.sigaction(sig, mine ? &ours : act, &before);
+    ret = act ? far_next.sigaction(sig, mine ? &ours : act, NULL) : 0;
     if (ret < 0 && mine) {
         far_atomic_store_relaxed(&set.at[sig].flags, flags_before);
         far_atomic_store_release(&set.at[sig].handler, handler_before);
     }
-    if (ret < 0)
-        return ret;
-    if (act && !mine)
+    if (ret == 0 && act && !mine)
         far_atomic_store_release(&set.at[sig].handler, (void *)act->sa_handler);
-    if (old) {
+    if (ret == 0 && old)
         *old = before;
-        if (before.sa_sigaction == enter) {
-            old->sa_sigaction = (void (*)(int, siginfo_t *, void *))handler_before;
-            old->sa_flags = flags_before;
-        }
-    }
-    return 0;
+    return ret;
+}
+
+/* In a child that will have another program or nothing that is far: what it sets is its own. */
+static int change_in_borrowed_memory(int sig, const struct sigaction *act, struct sigaction *old)
+{
+    int ret = far_next.sigaction(sig, act, old);
+
+    if (ret == 0 && old)
+        as_given(sig, old);
+    return ret;
 }
 
 static int action(int sig, const struct sigaction *act, struct sigaction *old)
 {
-    int ret;
+    int ret, none = 0, pid = far_os_getpid();
 
     if (!is_wrapped(sig))
         return far_next.sigaction(sig, act, old);
-    far_signals_block();
-    far_spin_lock(&set.lock);
-    ret = change(sig, act, old);
-    far_spin_unlock(&set.lock);
-    far_signals_restore();
+    far_atomic_cas_relaxed(&set.pid, &none, pid); /* a constructor that ran before ours */
+    lock();
+    ret = far_atomic_load_relaxed(&set.pid) == pid ? change(sig, act, old) : change_in_borrowed_memory(sig, act, old);
+    unlock();
     return ret;
 }
 
@@ -182,10 +223,12 @@ FAR_EXPORT int pthread_setcanceltype(int type, int *old)
 
 void far_handlers_init(void)
 {
+    far_atomic_store_relaxed(&set.pid, far_os_getpid());
     far_signals_set_asking(true);
 }
 
 void far_handlers_reset_in_child(void)
 {
     far_spin_reset_in_child(&set.lock);
+    far_atomic_store_relaxed(&set.pid, far_os_getpid());
 }

@@ -176,6 +176,30 @@ static void handlers__are_inherited_and_reset_as_ever(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
 }
 
+/* A child of vfork has our memory, but handlers of its own. */
+static void handlers__of_a_vfork_child_are_its_own(void **state)
+{
+    pid_t pid;
+    int status;
+
+    signal(SIGUSR1, simple);
+    pid = vfork();
+    if (!pid) {
+        struct sigaction old, act = {.sa_handler = SIG_DFL};
+
+        if (sigaction(SIGUSR1, &act, &old) < 0 || old.sa_handler != simple)
+            _exit(1);
+        signal(SIGUSR2, simple);
+        _exit(0);
+    }
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
+    assert_true(act_now(SIGUSR1).sa_handler == simple);
+    assert_true(act_now(SIGUSR2).sa_handler == SIG_DFL);
+    raise(SIGUSR1);
+    assert_int_equal(came, 1);
+}
+
 /* --- far memory is used all the time, by the program and by its handlers */
 
 #define BLOCKS 64u
@@ -272,6 +296,7 @@ int main(void)
         cmocka_unit_test_setup(sysv_signal__once, fresh),
         cmocka_unit_test_setup(siginterrupt__decides_about_system_calls, fresh),
         cmocka_unit_test_setup(handlers__are_inherited_and_reset_as_ever, fresh),
+        cmocka_unit_test_setup(handlers__of_a_vfork_child_are_its_own, fresh),
         cmocka_unit_test_setup(signals__in_a_storm_none_is_lost_and_none_waits, fresh),
         cmocka_unit_test_setup(cancel__at_any_instruction, fresh),
     };
