@@ -201,7 +201,7 @@ static void check(const struct far_options *o)
         if (n < 0 || far_url_parse(&url, text, err, sizeof(err)))
             die(FARCTL_FAILED, "%s", n < 0 ? "the address of a memory node is too long" : err);
     if (o->local && o->local < FAR_LOCAL_LEAST)
-        die(FARCTL_FAILED, "local memory of %" PRIu64 " KiB is too little: the least that far memory can work in is %u KiB",
+        die(FARCTL_FAILED, "FAR_LOCAL is %" PRIu64 " KiB; the least that far memory can work in is %u KiB: give --local more",
             o->local >> 10, FAR_LOCAL_LEAST >> 10);
 }
 
