@@ -139,10 +139,11 @@ static int change_in_borrowed_memory(int sig, const struct sigaction *act, struc
 
 static int action(int sig, const struct sigaction *act, struct sigaction *old)
 {
-    int ret, none = 0, pid = far_os_getpid();
+    int ret, none = 0, pid;
 
     if (!is_wrapped(sig))
         return far_next.sigaction(sig, act, old);
+    pid = far_os_getpid();
     far_atomic_cas_relaxed(&set.pid, &none, pid); /* a constructor that ran before ours */
     lock();
     ret = far_atomic_load_relaxed(&set.pid) == pid ? change(sig, act, old) : change_in_borrowed_memory(sig, act, old);

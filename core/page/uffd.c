@@ -44,28 +44,26 @@ static long uffd_ioctl(int fd, unsigned long op, void *arg)
     return far_syscall3(SYS_ioctl, fd, op, arg);
 }
 
-/* Whether `name` is a word of the comma-separated list. */
-static bool listed(const char *list, const char *name)
+/* Whether the n bytes at `name` are a word of the comma-separated list. */
+static bool has_word(const char *list, const char *name, size_t n)
 {
-    size_t n = strlen(name);
-
     for (const char *p = list; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
         if (!strncmp(p, name, n) && (p[n] == ',' || !p[n]))
             return true;
     return false;
 }
 
+static bool listed(const char *list, const char *name)
+{
+    return has_word(list, name, strlen(name));
+}
+
 bool far_uffd_knows(const char *mask)
 {
-    static const char *const names[] = {"wp", "poison", "move"};
-
     while (*mask) {
         size_t n = strcspn(mask, ",");
-        bool known = false;
 
-        for (unsigned i = 0; i < FAR_ARRAY_LEN(names); i++)
-            known |= strlen(names[i]) == n && !strncmp(names[i], mask, n);
-        if (!known)
+        if (!n || !has_word(FAR_UFFD_NAMES, mask, n))
             return false;
         mask += n;
         mask += *mask == ',';

@@ -21,6 +21,16 @@ static bool is_blocked(int n)
     return current_mask() >> (n - 1) & 1;
 }
 
+/* The program's own mask: SIGUSR2. */
+static void program_masks(int how)
+{
+    sigset_t one;
+
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR2);
+    sigprocmask(how, &one, NULL);
+}
+
 /* As a handler that uses far memory does. */
 static void handler(int n)
 {
@@ -56,18 +66,15 @@ static void block__holds_until_the_outermost_restore(void **state)
 
 static void block__leaves_faults_open_and_what_was_blocked_blocked(void **state)
 {
-    sigset_t one;
     (void)state;
-    sigemptyset(&one);
-    sigaddset(&one, SIGUSR2);
-    sigprocmask(SIG_BLOCK, &one, NULL);
+    program_masks(SIG_BLOCK);
     far_signals_block();
     assert_false(is_blocked(SIGSEGV) || is_blocked(SIGBUS));
     assert_true(is_blocked(SIGTERM) && is_blocked(32));
     far_signals_restore();
     assert_true(is_blocked(SIGUSR2));
     assert_false(is_blocked(SIGTERM));
-    sigprocmask(SIG_UNBLOCK, &one, NULL);
+    program_masks(SIG_UNBLOCK);
 }
 
 static void nap(bool open)
@@ -175,12 +182,8 @@ static void asking__waits_for_the_outermost_restore(void **state)
 
 static void asking__keeps_the_program_s_mask(void **state)
 {
-    sigset_t one;
-
     (void)state;
-    sigemptyset(&one);
-    sigaddset(&one, SIGUSR2);
-    sigprocmask(SIG_BLOCK, &one, NULL);
+    program_masks(SIG_BLOCK);
     far_signals_block();
     raise(SIGUSR2);
     raise(SIGUSR1);
@@ -188,7 +191,7 @@ static void asking__keeps_the_program_s_mask(void **state)
     assert_int_equal(taken, 1);
     assert_int_equal(order[0], SIGUSR1);
     assert_true(is_blocked(SIGUSR2));
-    sigprocmask(SIG_UNBLOCK, &one, NULL);
+    program_masks(SIG_UNBLOCK);
     assert_int_equal(taken, 2);
 }
 
