@@ -19,6 +19,7 @@
 
 #define FAR_OS_PAGE_SIZE 4096u
 static const size_t far_os_page_size = FAR_OS_PAGE_SIZE;
+#define FAR_OS_HUGE_BYTES (UINT64_C(2) << 20)
 
 /* A wait without end, wherever a timeout in nanoseconds is asked for. */
 #define FAR_FOREVER UINT64_MAX

@@ -145,7 +145,7 @@ static void child(int out, const char *url, const struct bench_options *o, unsig
 
     snprintf(local, sizeof(local), "%lluK", (unsigned long long)((mib << 10) * inputs * (unsigned)percent / 100));
     if (percent)
-        rig_start(&(struct rig_options){.no_handlers = true, .node = url, .local = local, .inside_bytes = (mib << 20) * inputs * 3});
+        rig_start(&(struct rig_options){.bench = true, .node = url, .local = local, .inside_bytes = (mib << 20) * inputs * 3});
     make(&d, percent != 0, o->seed);
     r = pass(&d, percent != 0);
     exit(write(out, &r, sizeof(r)) != sizeof(r));

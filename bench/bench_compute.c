@@ -126,7 +126,7 @@ static void child(int out, const char *url, const struct bench_options *o, unsig
     far_random_seed(&d.r, seed);
     snprintf(local, sizeof(local), "%lluK", (unsigned long long)((mib << 10) * (unsigned)o->local_pct / 100));
     if (arm == AWAY)
-        rig_start(&(struct rig_options){.no_handlers = true, .node = url, .local = local, .inside_bytes = (mib << 20) * 2});
+        rig_start(&(struct rig_options){.bench = true, .node = url, .local = local, .inside_bytes = (mib << 20) * 2});
     bench_pin(bench_cpus() - 1);
     make(&d, arm);
     for (unsigned order = 0; order < ORDERS; order++)

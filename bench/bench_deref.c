@@ -457,7 +457,7 @@ int main(int argc, char **argv)
     most = (strtoull(o.quick && extra[0].value == mib_default ? "64" : extra[0].value, NULL, 0) << 20) / sizeof(item);
     while (sets[2].count * UINT64_C(2) <= most && sets[2].count < 1u << 30)
         sets[2].count *= 2;
-    rig_start(&(struct rig_options){.no_handlers = true, .node = "inproc:"});
+    rig_start(&(struct rig_options){.bench = true, .node = "inproc:"});
     bench_pin(bench_cpus() - 1);
     far_random_seed(&r, o.seed);
     for (unsigned s = 0; s < 3; s++)

@@ -102,7 +102,7 @@ static void child(int out, const char *url, uint64_t mib, uint32_t size)
     char local[32];
 
     snprintf(local, sizeof(local), "%lluM", (unsigned long long)mib);
-    rig_start(&(struct rig_options){.no_handlers = true, .node = url, .local = local, .inside_bytes = data * 4});
+    rig_start(&(struct rig_options){.bench = true, .node = url, .local = local, .inside_bytes = data * 4});
     for (uint32_t i = 0; i < n; i++)
         if (!FAR_NEW_N(objects[i], char, size)) {
             perror("bench_evac: FAR_NEW");
@@ -216,13 +216,13 @@ static void report(const struct bench_options *o, unsigned size, uint64_t mib)
 
 int main(int argc, char **argv)
 {
-    struct bench_extra extra[] = {{"--mib", "the budget in MiB (16 with --quick)", true, "64"}, {NULL, NULL, false, NULL}};
+    struct bench_extra extra[] = {{"--mib", "the budget in MiB (64)", true, "64"}, {NULL, NULL, false, NULL}};
     const char *mib_default = extra[0].value;
     struct bench_options o;
     uint64_t mib;
 
     bench_parse(&o, "evac", "throughput of evacuation, and stalls of a thread that writes", argc, argv, extra);
-    mib = strtoull(o.quick && extra[0].value == mib_default ? "16" : extra[0].value, NULL, 0);
+    mib = strtoull(o.quick && extra[0].value == mib_default ? "64" : extra[0].value, NULL, 0);
     for (int run = 0; run < o.runs; run++)
         for (unsigned size = 0; size < SIZES; size++)
             run_size(&o, size, mib);

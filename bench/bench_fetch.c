@@ -196,7 +196,7 @@ static void child(int out, const char *url, const struct bench_options *o, uint6
 
     snprintf(local, sizeof(local), "%lluM", (unsigned long long)mib);
     far_random_seed(&b.r, seed);
-    rig_start(&(struct rig_options){.no_handlers = true, .node = url, .local = local, .inside_bytes = (mib << 20) * 16});
+    rig_start(&(struct rig_options){.bench = true, .node = url, .local = local, .inside_bytes = (mib << 20) * 16});
     bench_pin(bench_cpus() - 1); /* after the runtime's threads are there */
     for (unsigned i = 0; i < SIZES; i++) {
         b.bytes = sizes[i];

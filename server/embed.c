@@ -105,7 +105,7 @@ static void embed_close(void *conn)
     far_mutex_unlock(&lock);
 }
 
-int far_embed_register(uint64_t memory)
+int far_embed_register(uint64_t memory, enum far_memory_want pages)
 {
     static const struct far_inproc_peer peer = {
         .name = "",
@@ -120,7 +120,7 @@ int far_embed_register(uint64_t memory)
         return -EEXIST;
     far_server_defaults(&config);
     config.store.bytes = memory;
-    config.store.pages = FAR_MEMORY_SMALL; /* the process's resident set shows what is held, no more */
+    config.store.pages = pages;
     config.sessions.max_sessions = MAX_PEERS;
     config.max_peers = MAX_PEERS;
     config.name = "inproc";

@@ -36,7 +36,7 @@ void far_memory_table_free(void *p, uint64_t bytes)
 /* Reserved huge pages. Without MAP_NORESERVE: what the pool cannot promise now must not be a SIGBUS later. */
 static bool map_hugetlb(struct far_memory *m, uint64_t bytes)
 {
-    m->bytes = far_align_down(bytes, FAR_MEMORY_HUGE_BYTES);
+    m->bytes = far_align_down(bytes, FAR_OS_HUGE_BYTES);
     m->map = m->bytes ? map(m->bytes, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT)) : NULL;
     m->map_bytes = m->bytes;
     m->base = m->map;
@@ -47,11 +47,11 @@ static bool map_hugetlb(struct far_memory *m, uint64_t bytes)
 static bool map_small(struct far_memory *m, uint64_t bytes, bool thp)
 {
     m->bytes = far_align_down(bytes, FAR_OS_PAGE_SIZE);
-    m->map_bytes = m->bytes + FAR_MEMORY_HUGE_BYTES;
+    m->map_bytes = m->bytes + FAR_OS_HUGE_BYTES;
     m->map = m->bytes ? map(m->map_bytes, MAP_NORESERVE) : NULL;
     if (!m->map)
         return false;
-    m->base = (uint8_t *)(uintptr_t)far_align_up((uintptr_t)m->map, FAR_MEMORY_HUGE_BYTES);
+    m->base = (uint8_t *)(uintptr_t)far_align_up((uintptr_t)m->map, FAR_OS_HUGE_BYTES);
     /* Both fail where the kernel has no transparent huge pages: small ones it is then. */
     long ret = far_syscall3(SYS_madvise, m->base, m->bytes, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     m->pages = thp && ret == 0 ? FAR_PAGES_THP : FAR_PAGES_SMALL;

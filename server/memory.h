@@ -26,14 +26,12 @@ enum far_memory_pages {
 };
 
 struct far_memory {
-    uint8_t *base;  /* aligned to FAR_MEMORY_HUGE_BYTES */
+    uint8_t *base;  /* aligned to FAR_OS_HUGE_BYTES */
     uint64_t bytes; /* as asked for, rounded down to whole pages */
     enum far_memory_pages pages;
     uint8_t *map; /* the mapping around it */
     uint64_t map_bytes;
 };
-
-#define FAR_MEMORY_HUGE_BYTES (UINT64_C(2) << 20)
 
 /* Called before the first touch: binds [mem, mem + bytes) to NUMA nodes. 0 or -errno, which fails the
  * mapping. */

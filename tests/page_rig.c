@@ -511,7 +511,7 @@ void rig_start(const char *local)
 #ifdef __SANITIZE_THREAD__
     option(&o, "base", "0x7ea000000000");
 #endif
-    assert_int_equal(far_embed_register(256u << 20), 0);
+    assert_int_equal(far_embed_register(256u << 20, FAR_MEMORY_SMALL), 0);
     far_inproc_set_tap(&tap);
     int ret = far_core_start(&o, err, sizeof(err));
 

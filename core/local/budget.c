@@ -6,6 +6,8 @@
 #include "base/counters.h"
 #include "base/os.h"
 
+#define HUGE_FROM_BYTES (64 * FAR_MIB)
+
 struct far_budget far_budget;
 
 void far_budget_init(uint64_t limit_bytes, uint64_t overshoot_bytes)
@@ -52,6 +54,11 @@ uint64_t far_budget_low_pages(void)
     if (limit == UINT64_MAX)
         return 0;
     return far_min(far_max(limit / 64, UINT64_C(32)), UINT64_C(2048));
+}
+
+bool far_budget_takes_huge(void)
+{
+    return !far_budget.limit_bytes || far_budget.limit_bytes >= HUGE_FROM_BYTES;
 }
 
 static void note_peak(void)

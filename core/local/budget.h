@@ -24,6 +24,7 @@ struct far_budget {
     uint64_t meta_bytes;      /* atomic */
     uint64_t resident_pages;  /* atomic */
     uint64_t peak_bytes;      /* atomic */
+    uint64_t step_pages;      /* what is charged at once, at most; set when that begins */
 };
 
 extern struct far_budget far_budget;
@@ -45,5 +46,7 @@ uint64_t far_budget_limit_pages(void);
 /* Below this many free pages the evacuator starts, and goes on until there are twice as many. */
 uint64_t far_budget_low_pages(void);
 uint64_t far_budget_used_bytes(void);
+/* Whether it is large enough to be handed out in huge pages: from 64 MiB on. */
+bool far_budget_takes_huge(void);
 
 #endif

@@ -77,14 +77,19 @@ int far_evacuate_init(void)
 
 /* --- how much memory there is */
 
-/* Negative when the limit is passed. Spare segments only help objects, and do not make up for that. */
+/* What there is for objects: whole granules, and spare segments. Negative when the limit is passed. Where a page has no memory,
+ * spare segments do not count: they are to become whole granules, which it can have. */
 static int64_t free_pages(void)
 {
     uint64_t limit = far_budget_limit_pages();
+    int64_t granule = far_heap_granule_pages(), left;
 
     if (limit == UINT64_MAX)
         return INT64_MAX;
-    return (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages) + (int64_t)far_heap_spare_pages();
+    left = (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages);
+    if (left > 0)
+        left -= left % granule;
+    return far_atomic_load_relaxed(&far_pager.starved) ? left : left + (int64_t)far_heap_spare_pages();
 }
 
 /* What threads in scopes may still need before they leave: the largest object for each, at most a quarter of the limit. Who is
@@ -134,6 +139,8 @@ void far_evacuate_memory_taken(void)
 {
     if (far_atomic_load_relaxed(&ev.idle) && is_needed(1) && far_atomic_exchange_seq_cst(&ev.idle, 0u))
         far_evacuate_kick();
+    if (!far_epoch_is_short() && is_critical()) /* a round is long enough to fill all that is left */
+        far_epoch_set_short(true);
 }
 
 void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind kind)
@@ -430,14 +437,14 @@ static void report(void)
     far_counter_set(FAR_C_object_bytes, far_heap_used_bytes() + far_heap_spare_pages() * FAR_OS_PAGE_SIZE);
 }
 
-/* Segments that are kept for reuse go when a page that somebody waits for has no memory: objects alone would only have them
- * mapped again. */
-static void share_with_pages(void)
+/* Segments that are kept for reuse go when a page that somebody waits for has no memory, or metadata grew past the limit:
+ * objects alone would only have them mapped again. */
+static void share_spares(void)
 {
-    if (far_atomic_load_relaxed(&far_pager.starved) && far_heap_spare_pages()) {
-        far_heap_trim();
+    bool is_over = far_budget.limit_bytes && far_budget_used_bytes() > far_budget.limit_bytes;
+
+    if ((far_atomic_load_relaxed(&far_pager.starved) || is_over) && far_heap_trim())
         far_fault_memory_freed();
-    }
 }
 
 /* One turn of the thread. Returns how long it may sleep, 0: go on at once. */
@@ -452,7 +459,7 @@ static uint64_t turn_locked(bool *needed)
         done = round_locked(*needed);
     if (done)
         bump(&ev.memory);
-    share_with_pages();
+    share_spares();
     report();
     if (far_reap_some())
         return 0;

@@ -25,18 +25,24 @@
 #define ALIGN_FROM   1024u       /* bytes from which objects are aligned to a cache line */
 #define SEGMENT_LEAST (128u << 10)
 #define SEGMENT_MOST  (1u << 20)
-#define SPARE_PARTS  8u           /* free segments kept for reuse: at most this part of the budget */
+#define SPARE_PARTS  8u           /* free granules kept for reuse: at most this part of the budget */
 
 enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_QUEUED, SEGMENT_PICKED };
 
 struct segment {
-    struct far_list link; /* in its kind's queue, or among the free ones. Under heap.lock */
+    struct far_list link; /* in its kind's queue. Under heap.lock */
     uint32_t fill;        /* bytes used; under the shard's lock while open, constant afterwards */
     uint32_t refs;        /* atomic: heap.h */
     uint8_t state, kind;  /* under heap.lock, but OPEN: its shard's */
     uint8_t tick;         /* evacuation clock when it was closed */
     bool apart;           /* objects have pages of their own; set while it is opened */
     bool fenced;          /* atomic: some of its memory is (has a note) */
+};
+
+/* Under heap.lock. */
+struct granule {
+    struct far_list link; /* where it belongs, by what is free: heap.partial, spare, empty; in none while all are in use */
+    uint32_t free;        /* bit i: its segment i is free */
 };
 
 /* In the page before a fenced object, in front of its head. */
@@ -56,43 +62,59 @@ uintptr_t far_heap_base, far_heap_bytes;
 static struct {
     struct far_mutex lock;
     struct segment *segments;
-    uint32_t count, most;     /* [0, count) were used at some time */
+    struct granule *granules;
+    uint32_t count, most;     /* granules; [0, count) were used at some time */
     uint32_t bytes;           /* of a segment */
+    uint32_t per_granule;     /* segments */
     uint32_t queued[FAR_HEAP_KINDS];
     struct far_list queues[FAR_HEAP_KINDS];
-    struct far_list spare;    /* free, memory behind them, charged */
-    struct far_list empty;    /* free, nothing behind them */
-    uint32_t spares;          /* atomic for readers */
+    struct far_list partial;  /* granules with free segments and others; who became so last is first, so that the rest may empty */
+    struct far_list spare;    /* granules all free, memory behind them, charged */
+    struct far_list empty;    /* granules with nothing behind them */
+    uint32_t spare_granules, spare_granules_most;
+    uint32_t spares;          /* segments free and charged; atomic for readers */
     uint32_t in_use;          /* segments that are not free; atomic for readers */
-    uint32_t spares_most;
     uint32_t shards_used;     /* [1, SHARDS] */
     bool apart;               /* atomic */
     struct shard shards[SHARDS + 1];
 } heap;
 
+static void *reserve(uint64_t bytes)
+{
+    int error;
+
+    return far_vm_reserve(0, bytes, PROT_READ | PROT_WRITE, &error);
+}
+
 int far_heap_init(uint64_t window_bytes)
 {
     uint64_t limit = far_budget.limit_bytes ? far_budget.limit_bytes : UINT64_C(1) << 30;
-    uint64_t bytes = window_bytes;
-    int error = -ENOMEM;
+    uint64_t bytes = 2 * window_bytes, granule_bytes;
 
     heap.bytes = (uint32_t)far_min(far_max(far_pow2_ceil(limit / 128 + 1) / 2, (uint64_t)SEGMENT_LEAST),
                                    (uint64_t)SEGMENT_MOST);
-    for (; !far_heap_base && bytes >= 64 * FAR_MIB; bytes /= 2)
-        far_heap_base = (uintptr_t)far_vm_reserve(0, bytes + heap.bytes, PROT_READ | PROT_WRITE, &error);
+    granule_bytes = far_budget_takes_huge() ? FAR_OS_HUGE_BYTES : heap.bytes;
+    heap.per_granule = (uint32_t)(granule_bytes / heap.bytes);
+    do
+        far_heap_base = (uintptr_t)reserve((bytes /= 2) + granule_bytes);
+    while (!far_heap_base && bytes >= 128 * FAR_MIB);
     if (!far_heap_base)
-        return error;
-    bytes *= 2;
-    far_heap_base = far_align_up(far_heap_base, (uintptr_t)heap.bytes);
+        return -ENOMEM;
+    far_heap_base = far_align_up(far_heap_base, (uintptr_t)granule_bytes);
     far_heap_bytes = bytes;
-    heap.most = (uint32_t)far_min(bytes / heap.bytes, (uint64_t)NONE - 1);
-    heap.segments = far_vm_reserve(0, heap.most * sizeof(struct segment), PROT_READ | PROT_WRITE, &error);
-    if (!heap.segments)
-        return error;
-    heap.spares_most = (uint32_t)far_max(limit / heap.bytes / SPARE_PARTS, UINT64_C(1));
+    if (heap.per_granule > 1)
+        far_vm_advise(far_heap_base, bytes, MADV_HUGEPAGE);
+    heap.most = (uint32_t)far_min(bytes / granule_bytes, (uint64_t)NONE / heap.per_granule);
+    heap.segments = reserve((uint64_t)heap.most * heap.per_granule * sizeof(*heap.segments));
+    heap.granules = reserve(heap.most * sizeof(*heap.granules));
+    if (!heap.segments || !heap.granules)
+        return -ENOMEM;
+    far_budget.step_pages = 5 * granule_bytes / FAR_OS_PAGE_SIZE / 4; /* else pages would never leave room for one */
+    heap.spare_granules_most = (uint32_t)far_max(limit / granule_bytes / SPARE_PARTS, UINT64_C(1));
     heap.shards_used = (uint32_t)far_min(far_max(limit / heap.bytes / OPEN_PARTS / FAR_HEAP_KINDS, UINT64_C(1)), (uint64_t)SHARDS);
     for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
         far_list_init(&heap.queues[k]);
+    far_list_init(&heap.partial);
     far_list_init(&heap.spare);
     far_list_init(&heap.empty);
     for (unsigned s = 0; s <= SHARDS; s++)
@@ -126,60 +148,138 @@ uint64_t far_heap_spare_pages(void)
     return (uint64_t)far_atomic_load_relaxed(&heap.spares) * (heap.bytes / FAR_OS_PAGE_SIZE);
 }
 
-/* --- segments */
+/* --- granules and segments */
 
-static struct segment *pop_locked(struct far_list *list)
+uint32_t far_heap_granule_pages(void)
 {
-    struct segment *s = far_list_entry(far_list_first(list), struct segment, link);
-
-    far_list_remove(&s->link);
-    return s;
+    return heap.per_granule * (heap.bytes / FAR_OS_PAGE_SIZE);
 }
 
-/* One with nothing behind it: used before, or a new one. NONE: out of addresses. */
-static uint32_t empty_locked(void)
+static uint32_t all_free(void)
 {
-    if (!far_list_is_empty(&heap.empty))
-        return (uint32_t)(pop_locked(&heap.empty) - heap.segments);
+    return (UINT32_C(1) << heap.per_granule) - 1;
+}
+
+static void add_spares_locked(uint32_t n)
+{
+    far_atomic_store_relaxed(&heap.spares, heap.spares + n);
+}
+
+/* Pages that elements [first, first + n) of an array are the first to touch. */
+static void count_meta(size_t first, size_t n, size_t bytes)
+{
+    size_t pages = far_div_up((first + n) * bytes, FAR_OS_PAGE_SIZE) - far_div_up(first * bytes, FAR_OS_PAGE_SIZE);
+
+    if (pages)
+        far_budget_add_meta((int64_t)(pages * FAR_OS_PAGE_SIZE));
+}
+
+/* One that was never used. NULL: out of addresses. */
+static struct granule *granule_new_locked(void)
+{
+    struct granule *g = &heap.granules[heap.count];
+
     if (heap.count == heap.most)
-        return NONE;
-    if (heap.count * sizeof(struct segment) % FAR_OS_PAGE_SIZE < sizeof(struct segment))
-        far_budget_add_meta(FAR_OS_PAGE_SIZE);
-    far_list_init(&heap.segments[heap.count].link);
-    return heap.count++;
+        return NULL;
+    count_meta(heap.count, 1, sizeof(*g));
+    count_meta((size_t)heap.count * heap.per_granule, heap.per_granule, sizeof(*heap.segments));
+    for (uint32_t i = 0; i < heap.per_granule; i++)
+        far_list_init(&heap.segments[heap.count * heap.per_granule + i].link);
+    far_list_init(&g->link);
+    heap.count++;
+    return g;
 }
 
-static bool charge_segment(enum far_heap_charge charge)
+static void granule_spare_locked(struct granule *g)
 {
-    unsigned pages = heap.bytes / FAR_OS_PAGE_SIZE;
+    far_list_push_back(&heap.spare, &g->link);
+    heap.spare_granules++;
+}
 
-    return far_budget_charge(pages) || (charge == FAR_HEAP_FORCE && far_budget_force(pages));
+static struct granule *granule_unlink_locked(struct far_list *first)
+{
+    struct granule *g = far_list_entry(first, struct granule, link);
+
+    far_list_remove(first);
+    return g;
+}
+
+/* One with a free segment and memory behind it. NULL: the budget is used up. */
+static struct granule *granule_with_room_locked(enum far_heap_charge charge)
+{
+    uint32_t pages = far_heap_granule_pages();
+    struct granule *g;
+
+    if (!far_list_is_empty(&heap.partial))
+        return far_list_entry(far_list_first(&heap.partial), struct granule, link);
+    if (!far_list_is_empty(&heap.spare))
+        return far_list_entry(far_list_first(&heap.spare), struct granule, link);
+    if (!far_budget_charge(pages) && (charge != FAR_HEAP_FORCE || !far_budget_force(pages)))
+        return NULL;
+    g = far_list_is_empty(&heap.empty) ? granule_new_locked() : granule_unlink_locked(far_list_first(&heap.empty));
+    if (!g) {
+        far_budget_uncharge(pages);
+        return NULL;
+    }
+    g->free = all_free();
+    add_spares_locked(heap.per_granule);
+    granule_spare_locked(g);
+    return g;
 }
 
 static uint32_t segment_take(enum far_heap_charge charge)
 {
     uint32_t i = NONE;
+    struct granule *g;
 
     far_mutex_lock(&heap.lock);
-    if (!far_list_is_empty(&heap.spare)) {
-        i = (uint32_t)(pop_locked(&heap.spare) - heap.segments);
-        far_atomic_store_relaxed(&heap.spares, heap.spares - 1);
-    } else if (charge_segment(charge)) {
-        i = empty_locked();
-        if (i == NONE)
-            far_budget_uncharge(heap.bytes / FAR_OS_PAGE_SIZE);
-    }
-    if (i != NONE)
+    g = granule_with_room_locked(charge);
+    if (g) {
+        unsigned k = (unsigned)__builtin_ctz(g->free);
+
+        if (g->free == all_free()) {
+            far_list_remove(&g->link);
+            heap.spare_granules--;
+            far_list_push_front(&heap.partial, &g->link);
+        }
+        g->free &= ~(1u << k);
+        if (!g->free)
+            far_list_remove(&g->link);
+        i = (uint32_t)(g - heap.granules) * heap.per_granule + k;
+        add_spares_locked(-1u);
         far_atomic_store_relaxed(&heap.in_use, heap.in_use + 1);
+    }
     far_mutex_unlock(&heap.lock);
     return i;
 }
 
-static void to_system_locked(struct segment *s)
+/* One that is all free and in no list. */
+static void to_system_locked(struct granule *g)
 {
-    far_vm_drop(address_of((uint32_t)(s - heap.segments)), heap.bytes);
-    far_budget_uncharge(heap.bytes / FAR_OS_PAGE_SIZE);
-    far_list_push_back(&heap.empty, &s->link);
+    far_vm_drop(address_of((uint32_t)(g - heap.granules) * heap.per_granule), (size_t)far_heap_granule_pages() * FAR_OS_PAGE_SIZE);
+    far_budget_uncharge(far_heap_granule_pages());
+    add_spares_locked(-heap.per_granule);
+    far_list_push_back(&heap.empty, &g->link);
+}
+
+static void segment_give_locked(uint32_t i)
+{
+    struct granule *g = &heap.granules[i / heap.per_granule];
+    bool was_full = !g->free;
+
+    g->free |= 1u << i % heap.per_granule;
+    add_spares_locked(1);
+    far_atomic_store_relaxed(&heap.in_use, heap.in_use - 1);
+    if (g->free != all_free()) {
+        if (was_full)
+            far_list_push_front(&heap.partial, &g->link);
+        return;
+    }
+    far_list_remove(&g->link);
+    if (heap.spare_granules < heap.spare_granules_most)
+        granule_spare_locked(g);
+    else
+        to_system_locked(g);
 }
 
 /* Nothing refers to it any more. */
@@ -197,13 +297,7 @@ static void segment_free(uint32_t i)
         heap.queued[s->kind]--;
     }
     s->state = SEGMENT_FREE;
-    far_atomic_store_relaxed(&heap.in_use, heap.in_use - 1);
-    if (heap.spares < heap.spares_most) {
-        far_list_push_back(&heap.spare, &s->link);
-        far_atomic_store_relaxed(&heap.spares, heap.spares + 1);
-    } else {
-        to_system_locked(s);
-    }
+    segment_give_locked(i);
     far_mutex_unlock(&heap.lock);
 }
 
@@ -223,14 +317,18 @@ void far_heap_drop(const void *p)
     unref(segment_of(p));
 }
 
-void far_heap_trim(void)
+bool far_heap_trim(void)
 {
+    uint32_t n;
+
     far_mutex_lock(&heap.lock);
-    while (!far_list_is_empty(&heap.spare)) {
-        to_system_locked(pop_locked(&heap.spare));
-        far_atomic_store_relaxed(&heap.spares, heap.spares - 1);
+    n = heap.spare_granules;
+    while (heap.spare_granules) {
+        to_system_locked(granule_unlink_locked(far_list_first(&heap.spare)));
+        heap.spare_granules--;
     }
     far_mutex_unlock(&heap.lock);
+    return n;
 }
 
 /* Into the queue of its kind, at the end. The caller's reference keeps it from being freed meanwhile. */
@@ -512,7 +610,7 @@ static void fence_if_noted(void *p, uint64_t head, void *arg)
 
 void far_heap_fence_again(void)
 {
-    for (uint32_t i = 0; i < heap.count; i++)
+    for (uint32_t i = 0; i < heap.count * heap.per_granule; i++)
         if (heap.segments[i].fenced)
             far_heap_walk(i, fence_if_noted, NULL);
 }
@@ -537,7 +635,7 @@ bool far_heap_is_valid(void)
 {
     uint32_t in_use = 0;
 
-    for (uint32_t i = 0; i < heap.count; i++) {
+    for (uint32_t i = 0; i < heap.count * heap.per_granule; i++) {
         struct segment *s = &heap.segments[i];
         struct census c = {0};
 

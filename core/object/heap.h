@@ -1,13 +1,15 @@
 /*
- * heap.h - local memory of far objects: segments that are filled front to back, and given back as a whole.
+ * heap.h - local memory of far objects: segments that are filled front to back, and become free as a whole.
  *
  *   segment  128 KiB … 1 MiB (a 128th of the budget). Holds objects one after the other, each behind an 8-byte head.
+ *   granule  what is charged, taken from the system and given back to it: a huge page of several segments, or one segment where
+ *            the budget is below 64 MiB
  *   head     index of the object's word (32 bits), its info (31 bits: word.h). Never changes: an object whose word
  *            does not name it (any more) is dead.
  *   kind     which queue a segment goes to when it is full (below)
  *   shard    a set of open segments with a lock, for a part of the threads
  *   refs     of a segment: one for each object that a word names, one for each write that reads from it, one while it is
- *            open or picked. At 0 it is given back.
+ *            open or picked. At 0 it is free.
  *
  *   YOUNG    objects that came in for the first time in a while. A scan flows through here.
  *   MAIN     objects that came back soon after they went, or were used after their segment was full: the working set
@@ -95,8 +97,9 @@ uint32_t far_heap_segment_bytes(void);
 /* Bytes of segments that hold something or are open; segments kept for reuse. */
 uint64_t far_heap_used_bytes(void);
 uint64_t far_heap_spare_pages(void);
-/* Gives spare segments back to the system and the budget. */
-void far_heap_trim(void);
+uint32_t far_heap_granule_pages(void);
+/* Gives granules that are all spare back to the system and the budget. False: there were none. */
+bool far_heap_trim(void);
 /* Closes open segments, so that they can be picked. */
 void far_heap_close_open(void);
 

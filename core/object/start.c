@@ -86,7 +86,7 @@ uint64_t far_object_enter(struct far_context *c)
     uint64_t epoch;
 
     far_signals_block();
-    if (far_epoch_is_short())
+    if (far_epoch_is_short() && !far_epoch_is_inside(far_object_thread())) /* else memory would wait for us */
         far_evacuate_wait();
     if (!c->known)
         pthread_setspecific(st.key, far_object_thread());

@@ -13,7 +13,8 @@
 #include "core/object/word.h"
 #include "core/page/uffd.h"
 
-#define FREE_NONE 0u /* index 0 is never given out: it ends the free list */
+#define FREE_NONE   0u                /* index 0 is never given out: it ends the free list */
+#define SMALL_BYTES FAR_OS_HUGE_BYTES /* the first ones are on small pages: a program of few objects stays small */
 
 struct far_word *far_words_base;
 size_t far_words_bytes;
@@ -24,7 +25,7 @@ static struct {
     uint64_t most;      /* how many the range holds */
     uint32_t free;      /* first of the list of single free words */
     uint64_t used;      /* atomic for readers */
-    uint64_t meta_page; /* pages counted as metadata */
+    uint64_t meta_bytes; /* counted as metadata */
 } ws;
 
 int far_words_init(void)
@@ -33,20 +34,29 @@ int far_words_init(void)
 
     ws.most = FAR_WORDS_MOST;
     for (; !far_words_base && ws.most >= 1u << 20; ws.most /= 2)
-        far_words_base = far_vm_reserve(0, ws.most * sizeof(struct far_word), PROT_READ | PROT_WRITE, &error);
+        far_words_base = far_vm_reserve(0, ws.most * sizeof(struct far_word) + FAR_OS_HUGE_BYTES, PROT_READ | PROT_WRITE, &error);
     ws.most *= 2;
-    far_words_bytes = ws.most * sizeof(struct far_word);
     ws.top = 1;
+    far_words_base = (struct far_word *)far_align_up((uintptr_t)far_words_base, FAR_OS_HUGE_BYTES);
+    far_words_bytes = ws.most * sizeof(struct far_word);
+    if (far_words_base && far_budget_takes_huge())
+        far_vm_advise((uintptr_t)far_words_base + SMALL_BYTES, far_words_bytes - SMALL_BYTES, MADV_HUGEPAGE);
     return far_words_base ? 0 : error;
 }
 
 static void count_meta_locked(void)
 {
-    uint64_t pages = far_div_up(ws.top * sizeof(struct far_word), FAR_OS_PAGE_SIZE);
+    uint64_t bytes = ws.top * sizeof(struct far_word), used = bytes;
+    uint64_t step = FAR_OS_PAGE_SIZE;
 
-    if (pages > ws.meta_page) {
-        far_budget_add_meta((int64_t)((pages - ws.meta_page) * FAR_OS_PAGE_SIZE));
-        ws.meta_page = pages;
+    if (bytes > SMALL_BYTES / 2 && far_budget_takes_huge()) {
+        step = FAR_OS_HUGE_BYTES;
+        bytes += FAR_OS_HUGE_BYTES / 2; /* ahead of its use, so that it comes while it fits the budget */
+    }
+    bytes = far_align_up(bytes, step);
+    if (bytes > ws.meta_bytes && (used > ws.meta_bytes || far_budget_free_pages() >= (bytes - ws.meta_bytes) / FAR_OS_PAGE_SIZE)) {
+        far_budget_add_meta((int64_t)(bytes - ws.meta_bytes));
+        ws.meta_bytes = bytes;
     }
 }
 

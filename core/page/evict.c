@@ -21,7 +21,8 @@ static bool is_short(unsigned marks)
 
     if (free == UINT64_MAX || far_atomic_load_relaxed(&far_pager.no_evict))
         return false;
-    return free < marks * far_budget_low_pages() / far_heat_patience(FAR_SIDE_PAGES) + far_victims_untouched();
+    return free < marks * far_max(far_budget_low_pages(), far_budget.step_pages) / far_heat_patience(FAR_SIDE_PAGES) +
+                      far_victims_untouched();
 }
 
 bool far_evict_needed(void)

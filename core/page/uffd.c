@@ -368,7 +368,7 @@ unsigned far_vm_drop_scattered(const uintptr_t *pages, unsigned n)
 void far_vm_copy(uintptr_t to, uintptr_t from, size_t bytes)
 {
     struct iovec dst = {(void *)to, bytes}, src = {(void *)from, bytes};
-    long ret = bytes ? far_syscall6(SYS_process_vm_readv, far_os_getpid(), &dst, 1, &src, 1, 0) : 0;
+    long ret = bytes ? far_syscall6(SYS_process_vm_readv, far_os_getpid(), (long)&dst, 1, (long)&src, 1, 0) : 0;
     size_t done = ret > 0 ? (size_t)ret : 0;
 
     memcpy((char *)to + done, (const char *)from + done, bytes - done); /* refused, for example by a seccomp filter */

@@ -32,7 +32,7 @@ void rig_start(const struct rig_options *r)
     int ret;
 
     far_log_open(2, FAR_LOG_WARN);
-    far_signals_set_asking(r->no_handlers);
+    far_signals_set_asking(r->bench);
     far_options_init(&o, FAR_WHERE_SHIM);
     option(&o, "local", r->local);
     option(&o, "nodes", r->node && strcmp(r->node, "private") ? r->node : "");
@@ -41,7 +41,7 @@ void rig_start(const struct rig_options *r)
     option(&o, "window", r->window);
     option(&o, "overshoot", r->overshoot);
     option(&o, "readahead", r->readahead);
-    if (far_embed_register(r->inside_bytes + (64u << 20)) < 0) {
+    if (far_embed_register(r->inside_bytes + (64u << 20), r->bench ? FAR_MEMORY_AUTO : FAR_MEMORY_SMALL) < 0) {
         fprintf(stderr, "no memory for the node inside\n");
         exit(1);
     }

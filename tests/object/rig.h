@@ -11,7 +11,7 @@
 struct rig_options {
     const char *node, *local, *mask, *base, *window, *overshoot, *readahead;
     uint64_t inside_bytes; /* what the node inside (inproc:) may hold */
-    bool no_handlers;      /* the program has no signal handlers: none need be kept out, as with the shim */
+    bool bench;            /* as with the shim and farmemd: no signal handlers need be kept out, the node inside has huge pages */
 };
 
 /* Ends the program with 77 where far memory cannot be had, with 1 on other failures. */

@@ -3,14 +3,22 @@ function(far_object_program name)
   add_executable(${name} ${name}.c rig.c)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE far_flags far_core far_server Threads::Threads)
-  # The same with mistakes and delays that can be switched on.
+endfunction()
+
+# The same with mistakes and delays that can be switched on.
+function(far_object_mutated name)
   add_executable(${name}_mutated ${name}.c rig.c)
   set_target_properties(${name}_mutated PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name}_mutated PRIVATE far_flags far_core_mutated far_server Threads::Threads)
 endfunction()
 
-far_object_program(object_stress)
-far_object_program(object_epoch)
+foreach(name object_stress object_epoch)
+  far_object_program(${name})
+  far_object_mutated(${name})
+endforeach()
+far_object_program(object_inside)
+add_test(NAME object_inside COMMAND object_inside)
+set_tests_properties(object_inside PROPERTIES LABELS object TIMEOUT 60 SKIP_RETURN_CODE 77)
 
 set(far_object_seconds 6)
 set(far_object_data --local 16M --data 128M)

@@ -379,7 +379,7 @@ static void start(void)
     option(&o, "features_mask", arg.mask);
     option(&o, "base", arg.base);
     option(&o, "window", arg.window);
-    if (far_embed_register(arg.data_bytes * 2 + (64u << 20)) < 0) {
+    if (far_embed_register(arg.data_bytes * 2 + (64u << 20), FAR_MEMORY_SMALL) < 0) {
         fprintf(stderr, "core_stress: no memory for the node inside\n");
         exit(1);
     }

@@ -63,7 +63,7 @@ static int move(struct far_engine *e, unsigned op, struct far_seg *segs, unsigne
 
 static void register__once(void **state)
 {
-    assert_int_equal(far_embed_register(16 * MIB), -EEXIST);
+    assert_int_equal(far_embed_register(16 * MIB, FAR_MEMORY_SMALL), -EEXIST);
 }
 
 static void bytes__counts_spans(void **state)
@@ -174,7 +174,7 @@ int main(void)
         CASE(engine__largest_requests),
         CASE(engine__threads),
     };
-    if (far_embed_register(16 * MIB) != 0)
+    if (far_embed_register(16 * MIB, FAR_MEMORY_SMALL) != 0)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* heap.c: segments of objects. Words are played by the test: an object lives as long as its word names it. */
+/* heap.c: segments of objects, with the budget in MiB that is named (16): from 64 on memory comes in huge pages. Words are played
+ * by the test: an object lives as long as its word names it. */
 #include "tests/test.h"
 
 #include "core/local/budget.h"
@@ -13,7 +14,9 @@ static struct {
     uint32_t info;
 } things[OBJECTS];
 
-static void start(uint64_t limit)
+static uint64_t limit = 16 << 20;
+
+static void start(void)
 {
     static bool started;
 
@@ -63,7 +66,7 @@ static void alloc__a_model(void **unused)
 {
     struct far_random r;
 
-    start(16 << 20);
+    start();
     far_random_seed(&r, test_seed("heap"));
     for (unsigned step = 0; step < 60000; step++) {
         unsigned i = (unsigned)far_random_below(&r, OBJECTS);
@@ -99,7 +102,7 @@ static void pick__coldest_first(void **unused)
     unsigned n = 0, streamed = 0;
     int64_t s;
 
-    start(16 << 20);
+    start();
     for (unsigned i = 0; i < 200; i++)
         assert_true(make(i, 4096, i < 100 ? FAR_HEAP_YOUNG : FAR_HEAP_STREAM));
     far_heap_close_open();
@@ -128,7 +131,7 @@ static void alloc__within_the_budget(void **unused)
 {
     unsigned n = 0;
 
-    start(16 << 20);
+    start();
     while (n < OBJECTS && make(n, 65536, FAR_HEAP_YOUNG))
         n++;
     assert_true(n > 64 && n < OBJECTS);
@@ -139,7 +142,7 @@ static void alloc__within_the_budget(void **unused)
         unmake(--n);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(alloc__a_model),
@@ -147,5 +150,7 @@ int main(void)
         cmocka_unit_test(alloc__within_the_budget),
     };
 
+    if (argc > 1)
+        limit = strtoull(argv[1], NULL, 10) << 20;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -463,7 +463,7 @@ static int prepare(void)
     if (!rc && far_dpdk_is_url(p.url))
         rc = far_dpdk_load(NULL, &host, err, sizeof err);
     if (!rc && !strcmp(p.address.scheme, "inproc")) {
-        rc = far_embed_register(64 << 20);
+        rc = far_embed_register(64 << 20, FAR_MEMORY_SMALL);
         if (rc)
             far_format(err, sizeof err, "no node inside this program: %s", strerror(-rc));
     }
