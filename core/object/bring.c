@@ -81,6 +81,12 @@ void far_bring_drain(void)
 
 /* --- arrival */
 
+/* Who is brought ahead was not used yet. */
+static void come_in(struct far_word *w, void *p, bool ahead)
+{
+    far_at_publish(w, ahead ? far_at_make(FAR_WORD_IDLE, (uintptr_t)p) : (uint64_t)(uintptr_t)p);
+}
+
 static void lost(struct bring_op *op, struct coming *c, int status)
 {
     far_slot slot = far_word_slot(c->w);
@@ -128,7 +134,7 @@ static void arrived(struct far_request *r)
 
         far_race_window();
         if (status == 0) {
-            far_at_publish(c->w, (uint64_t)(uintptr_t)c->p);
+            come_in(c->w, c->p, c->ahead);
         } else if (c->ahead || status == -ECANCELED) { /* who needs it asks again, and is told */
             far_at_publish(c->w, c->was);
             far_heap_drop(c->p);
@@ -220,10 +226,10 @@ static void fill(struct bring_op *op, struct far_word *w, void *p, uint64_t was,
 }
 
 /* An object that is all zero has no place on a node. */
-static enum far_brought bring_zero(struct far_word *w, void *p, uint32_t info)
+static enum far_brought bring_zero(struct far_word *w, void *p, uint32_t info, bool ahead)
 {
     memset(p, 0, far_slab_class_bytes(far_slab_class(far_info_bytes(info))));
-    far_at_publish(w, (uint64_t)(uintptr_t)p);
+    come_in(w, p, ahead);
     return FAR_BROUGHT_HERE;
 }
 
@@ -260,10 +266,8 @@ enum far_brought far_bring_add(struct far_basket *b, struct far_word *w, uint64_
     }
     far_race_window();
     far_word_set_dirty(w, 0);
-    if (b->ahead) /* nobody has used it: what `hot` says is of another time */
-        far_word_set_hot(w, (uint8_t)(far_epoch_tick() - FAR_COLD_TICKS));
     if (far_word_slot(w) == FAR_SLOT_NONE)
-        return bring_zero(w, p, far_at_info(at));
+        return bring_zero(w, p, far_at_info(at), b->ahead);
     place = far_slab_place(far_word_slot(w));
     if (!make_room(b, &place)) {
         far_at_publish(w, at);

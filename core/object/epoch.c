@@ -43,10 +43,8 @@ static void tell_locked(void)
 {
     uint64_t now = ep.is_short ? 0 : ep.epoch;
 
-    for (struct far_context *c = ep.contexts; c; c = c->next) {
+    for (struct far_context *c = ep.contexts; c; c = c->next)
         far_atomic_store_relaxed(&c->now, now);
-        far_atomic_store_relaxed(&c->tick, (uint8_t)ep.tick);
-    }
 }
 
 static void unlink_locked(struct far_context *c)
@@ -73,7 +71,6 @@ void far_epoch_add(struct far_context *c, const void *thread)
         c->known = 1;
         far_atomic_store_relaxed(&ep.n, ep.n + 1);
     }
-    far_atomic_store_relaxed(&c->tick, (uint8_t)ep.tick);
     far_atomic_store_relaxed(&c->now, ep.is_short ? 0 : ep.epoch);
     far_mutex_unlock(&ep.lock);
 }
@@ -216,7 +213,6 @@ void far_epoch_count_brought(uint64_t bytes)
     if (ep.brought >= part) {
         ep.brought = 0;
         far_atomic_store_relaxed(&ep.tick, ep.tick + 1);
-        tell_locked();
     }
     far_mutex_unlock(&ep.lock);
 }

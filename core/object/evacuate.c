@@ -40,7 +40,7 @@
 struct flagged {
     struct far_word *w;
     void *p;
-    uint8_t tick;  /* evacuation clock when its segment was full */
+    bool used;     /* since its segment was filled */
     bool flush;    /* it must go, in use or not */
     uint8_t dirty; /* only for FAR_MUTATION_EARLY_CLEAN */
 };
@@ -102,7 +102,7 @@ static int64_t reserve_pages(void)
 
 static int64_t low_pages(void)
 {
-    int64_t low = (int64_t)far_max(2 * far_budget_low_pages(), (uint64_t)(3 * far_heap_segment_bytes() / FAR_OS_PAGE_SIZE));
+    int64_t low = (int64_t)far_max(2 * far_budget_low_pages(), (uint64_t)(5 * far_heap_segment_bytes() / FAR_OS_PAGE_SIZE));
 
     return far_max(low, reserve_pages());
 }
@@ -208,22 +208,57 @@ void far_evacuate_wait(void)
 
 /* --- 1: flags */
 
-static void flag(struct far_word *w, void *p, uint8_t tick, bool flush)
+/* Whether the word names the object at p, and nobody is after that. */
+static bool names(uint64_t at, const void *p)
+{
+    return far_at_is_at_home(at) && far_at_address(at) == p;
+}
+
+static void flag(struct far_word *w, void *p, bool marked, bool flush)
 {
     uint64_t at = far_at_load(w);
+    bool used = marked && far_at_state(at) == FAR_WORD_RESIDENT;
 
-    if (at != (uint64_t)(uintptr_t)p || far_atomic_load_relaxed(&w->pins) || ev.n == BATCH_MOST)
+    if (!names(at, p) || far_atomic_load_relaxed(&w->pins) || ev.n == BATCH_MOST)
         return;
     if (far_at_cas(w, &at, far_at_make(FAR_WORD_EVAC, (uintptr_t)p))) {
-        ev.batch[ev.n++] = (struct flagged){w, p, tick, flush, far_atomic_load_relaxed(&w->dirty)};
+        ev.batch[ev.n++] = (struct flagged){w, p, used, flush, far_atomic_load_relaxed(&w->dirty)};
         if (far_mutation(FAR_MUTATION_EARLY_CLEAN))
             far_word_set_dirty(w, 0);
     }
 }
 
-static void flag_in_segment(void *p, uint64_t head, void *tick)
+static void flag_in_segment(void *p, uint64_t head, void *marked)
 {
-    flag(&far_words_base[far_head_word(head)], p, *(const uint8_t *)tick, false);
+    flag(&far_words_base[far_head_word(head)], p, *(const bool *)marked, false);
+}
+
+static void mark_idle(void *p, uint64_t head, void *unused)
+{
+    struct far_word *w = &far_words_base[far_head_word(head)];
+    uint64_t at = (uint64_t)(uintptr_t)p;
+
+    (void)unused;
+    if (far_at_load(w) == at)
+        far_at_cas(w, &at, far_at_make(FAR_WORD_IDLE, (uintptr_t)p));
+}
+
+/* Looks at segments some time after they were filled, so that it shows who is used from here on. Not at once: the first use of
+ * what was brought ahead does not mean that there will be another. */
+static void mark_filled(void)
+{
+    int64_t s;
+
+    for (unsigned i = 0; i < SEGMENTS_MOST && (s = far_heap_next_filled(false)) >= 0; i++) {
+        far_heap_walk(s, mark_idle, NULL);
+        far_heap_queue(s);
+    }
+}
+
+/* Uses must be looked for long enough before memory is low, but not where it never is. */
+static bool is_half_full(void)
+{
+    return far_budget.limit_bytes && far_budget_used_bytes() > far_budget.limit_bytes / 2;
 }
 
 static void pick_segments(void)
@@ -233,12 +268,13 @@ static void pick_segments(void)
 
     for (uint64_t bytes = 0; bytes < most && ev.n_segments < SEGMENTS_MOST; bytes += far_heap_segment_bytes()) {
         int64_t s = far_heap_pick(&kind);
-        uint8_t tick;
+        bool marked = s >= 0;
 
+        if (!marked)
+            s = far_heap_next_filled(true);
         if (s < 0)
             break;
-        tick = far_heap_tick(s);
-        far_heap_walk(s, flag_in_segment, &tick);
+        far_heap_walk(s, flag_in_segment, &marked);
         ev.segments[ev.n_segments++] = s;
     }
     if (!ev.n_segments && far_heap_used_bytes())
@@ -249,10 +285,10 @@ static void pick_flushes(void)
 {
     far_spin_lock(&ev.flush.lock);
     for (unsigned i = 0; i < ev.flush.n; i++) {
-        void *p = (void *)far_at_load(ev.flush.words[i]);
+        void *p = far_at_address(far_at_load(ev.flush.words[i]));
 
         if (far_heap_holds(p))
-            flag(ev.flush.words[i], p, 0, true);
+            flag(ev.flush.words[i], p, false, true);
     }
     far_atomic_store_relaxed(&ev.flush.n, 0u);
     far_spin_unlock(&ev.flush.lock);
@@ -275,12 +311,9 @@ static uint32_t bytes_of(const void *p)
     return far_slab_class_bytes(far_slab_class(far_info_bytes(far_head_info(far_head(p)))));
 }
 
-/* Used since its segment was full: modulo 256, the future of FAR_HOT included. */
 static bool is_hot(const struct flagged *f)
 {
-    uint8_t age = (uint8_t)(far_atomic_load_relaxed(&f->w->hot) - f->tick);
-
-    return !f->flush && age && age < 128;
+    return !f->flush && (f->used || far_word_is_weighed(f->w, far_epoch_tick()));
 }
 
 /* A new place for a hot object, unless the round would free too little then. */
@@ -455,6 +488,8 @@ static uint64_t turn_locked(bool *needed)
     far_bring_poll();
     far_engine_poll(far_pager.write_engine);
     *needed = is_needed(*needed ? 2 : 1);
+    if (*needed || is_half_full())
+        mark_filled();
     if (*needed || far_limbo_fresh() || far_reap_is_waiting() || far_atomic_load_relaxed(&ev.flush.n))
         done = round_locked(*needed);
     if (done)
@@ -530,7 +565,7 @@ int far_evacuate_one(struct far_word *w, unsigned tries)
             return s == FAR_WORD_LOST ? -EIO : 0;
         if (far_atomic_load_relaxed(&w->pins))
             return -EBUSY;
-        if (s == FAR_WORD_RESIDENT)
+        if (far_at_is_at_home(at))
             flush_post(w);
         else
             far_evacuate_kick();

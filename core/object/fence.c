@@ -23,7 +23,7 @@ static bool hold(const struct far_seen *seen)
     uint64_t at = far_at_load(seen->word);
     enum far_word_state_ s = far_at_state(at);
 
-    if ((s != FAR_WORD_RESIDENT && s != FAR_WORD_EVAC) || far_at_address(at) != seen->p || !far_heap_holds(seen->p))
+    if ((!far_at_is_at_home(at) && s != FAR_WORD_EVAC) || far_at_address(at) != seen->p || !far_heap_holds(seen->p))
         return false;
     far_heap_hold(seen->p);
     return true;

@@ -30,11 +30,11 @@
 enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_QUEUED, SEGMENT_PICKED };
 
 struct segment {
-    struct far_list link; /* in its kind's queue. Under heap.lock */
+    struct far_list link; /* in its kind's queue or among the filled. Under heap.lock */
     uint32_t fill;        /* bytes used; under the shard's lock while open, constant afterwards */
     uint32_t refs;        /* atomic: heap.h */
     uint8_t state, kind;  /* under heap.lock, but OPEN: its shard's */
-    uint8_t tick;         /* evacuation clock when it was closed */
+    uint8_t tick;         /* evacuation clock when it was put into its list */
     bool apart;           /* objects have pages of their own; set while it is opened */
     bool fenced;          /* atomic: some of its memory is (has a note) */
 };
@@ -68,6 +68,7 @@ static struct {
     uint32_t per_granule;     /* segments */
     uint32_t queued[FAR_HEAP_KINDS];
     struct far_list queues[FAR_HEAP_KINDS];
+    struct far_list filled;   /* segments that wait for their queue; `queued` counts them too */
     struct far_list partial;  /* granules with free segments and others; who became so last is first, so that the rest may empty */
     struct far_list spare;    /* granules all free, memory behind them, charged */
     struct far_list empty;    /* granules with nothing behind them */
@@ -114,6 +115,7 @@ int far_heap_init(uint64_t window_bytes)
     heap.shards_used = (uint32_t)far_min(far_max(limit / heap.bytes / OPEN_PARTS / FAR_HEAP_KINDS, UINT64_C(1)), (uint64_t)SHARDS);
     for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
         far_list_init(&heap.queues[k]);
+    far_list_init(&heap.filled);
     far_list_init(&heap.partial);
     far_list_init(&heap.spare);
     far_list_init(&heap.empty);
@@ -331,16 +333,14 @@ bool far_heap_trim(void)
     return n;
 }
 
-/* Into the queue of its kind, at the end. The caller's reference keeps it from being freed meanwhile. */
-static void enqueue(uint32_t i, enum far_heap_kind kind)
+/* To the end of that list. The caller's reference keeps it from being freed meanwhile. */
+static void put(struct segment *s, enum far_heap_kind kind, struct far_list *list)
 {
-    struct segment *s = &heap.segments[i];
-
     far_mutex_lock(&heap.lock);
     s->state = SEGMENT_QUEUED;
     s->kind = (uint8_t)kind;
     s->tick = far_epoch_tick();
-    far_list_push_back(&heap.queues[kind], &s->link);
+    far_list_push_back(list, &s->link);
     heap.queued[kind]++;
     far_mutex_unlock(&heap.lock);
 }
@@ -368,7 +368,7 @@ static void close_locked(struct shard *sh, enum far_heap_kind kind)
     if (i == NONE)
         return;
     sh->open[kind] = NONE;
-    enqueue(i, kind);
+    put(&heap.segments[i], kind, &heap.filled);
     unref(i);
 }
 
@@ -474,23 +474,41 @@ static bool try_ref(struct segment *s)
     return false;
 }
 
-int64_t far_heap_pick(enum far_heap_kind *kind)
+static int64_t pick_locked(struct far_list *list)
 {
-    int64_t picked = -1;
-
-    far_mutex_lock(&heap.lock);
-    *kind = colder_locked();
-    far_list_each(&heap.queues[*kind], it) {
+    far_list_each(list, it) {
         struct segment *s = far_list_entry(it, struct segment, link);
 
         if (!try_ref(s))
             continue; /* segment_free waits for our lock */
         far_list_remove(&s->link);
-        heap.queued[*kind]--;
+        heap.queued[s->kind]--;
         s->state = SEGMENT_PICKED;
-        picked = s - heap.segments;
-        break;
+        return s - heap.segments;
     }
+    return -1;
+}
+
+int64_t far_heap_pick(enum far_heap_kind *kind)
+{
+    int64_t picked;
+
+    far_mutex_lock(&heap.lock);
+    *kind = colder_locked();
+    picked = pick_locked(&heap.queues[*kind]);
+    far_mutex_unlock(&heap.lock);
+    return picked;
+}
+
+int64_t far_heap_next_filled(bool any)
+{
+    struct far_list *first;
+    int64_t picked = -1;
+
+    far_mutex_lock(&heap.lock);
+    first = far_list_first(&heap.filled);
+    if (first && (any || far_list_entry(first, struct segment, link)->tick != far_epoch_tick()))
+        picked = pick_locked(&heap.filled);
     far_mutex_unlock(&heap.lock);
     return picked;
 }
@@ -512,14 +530,17 @@ void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg
     }
 }
 
-uint8_t far_heap_tick(int64_t segment)
-{
-    return heap.segments[segment].tick;
-}
-
 void far_heap_unpick(int64_t segment)
 {
-    enqueue((uint32_t)segment, FAR_HEAP_MAIN);
+    put(&heap.segments[segment], FAR_HEAP_MAIN, &heap.filled);
+    unref((uint32_t)segment);
+}
+
+void far_heap_queue(int64_t segment)
+{
+    struct segment *s = &heap.segments[segment];
+
+    put(s, (enum far_heap_kind)s->kind, &heap.queues[s->kind]);
     unref((uint32_t)segment);
 }
 
@@ -627,7 +648,7 @@ static void count_named(void *p, uint64_t head, void *arg)
     uint64_t at = far_at_load(w);
     enum far_word_state_ state = far_at_state(at);
 
-    if ((state == FAR_WORD_RESIDENT || state <= FAR_WORD_VICTIM) && far_at_address(at) == p)
+    if ((far_at_is_at_home(at) || state <= FAR_WORD_VICTIM) && far_at_address(at) == p)
         ((struct census *)arg)->named++;
 }
 

@@ -89,9 +89,12 @@ static inline uint32_t far_head_info(uint64_t head)
 int64_t far_heap_pick(enum far_heap_kind *kind);
 /* Calls fn for each object in it, dead ones included. */
 void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg), void *arg);
-/* Evacuation clock when it was full. */
-uint8_t far_heap_tick(int64_t segment);
-/* Drops pick's reference; what is still referred to goes to the end of the MAIN queue. */
+/* The next segment that was filled, and waits to be looked at before it is queued, with a reference; -1: none. Of those that were
+ * filled before the clock's present tick, unless it is `any`. */
+int64_t far_heap_next_filled(bool any);
+/* It was looked at: into its queue; drops next_filled's reference. */
+void far_heap_queue(int64_t segment);
+/* Drops pick's reference; what is still referred to counts as filled anew, and MAIN. */
 void far_heap_unpick(int64_t segment);
 uint32_t far_heap_segment_bytes(void);
 /* Bytes of segments that hold something or are open; segments kept for reuse. */

@@ -28,7 +28,6 @@
 #define COPY_NAP_NS  FAR_NS_PER_MS        /* COPYING ends with a wake-up; a round of the evacuator is bounded */
 #define FETCH_NAP_NS (50 * FAR_NS_PER_US) /* FETCHING: then look whether the engine is driven */
 #define ROOM_NAP_NS  FAR_NS_PER_MS
-#define HOT_TICKS    32u
 #define PINS_MOST    127u
 #define FLUSH_TRIES  64u
 
@@ -92,18 +91,13 @@ void far_object_destroy(struct far_word *w, size_t count)
 
 /* --- access */
 
+/* An idle object is used: from here on programs find it by themselves. A non-temporal use leaves it idle. */
 static void note_use(struct far_word *w, int mode)
 {
-    uint8_t tick = far_epoch_tick();
+    uint64_t at = far_at_load(w);
 
-    far_word_set_hot(w, mode & FAR_MODE_NT ? (uint8_t)(tick - FAR_COLD_TICKS) : tick);
-}
-
-static void touch(struct far_word *w, int mode)
-{
-    note_use(w, mode);
-    if (mode & FAR_MODE_WRITE)
-        far_word_set_dirty(w, 1);
+    if (far_at_state(at) == FAR_WORD_IDLE && !(mode & FAR_MODE_NT) && far_at_cas(w, &at, (uint64_t)(uintptr_t)far_at_address(at)))
+        far_word_unweigh(w);
 }
 
 /* The evacuator has it for a moment. */
@@ -214,6 +208,7 @@ static int bring_here(struct far_word *w, int mode)
         at = far_at_load(w);
         switch (far_at_state(at)) {
         case FAR_WORD_RESIDENT:
+        case FAR_WORD_IDLE:
             return 0;
         case FAR_WORD_EVAC:
             rescue(w, at);
@@ -239,9 +234,11 @@ void *far_object_deref(struct far_word *w, int mode)
 
         if (far_mutation(FAR_MUTATION_NO_RESCUE) && far_at_state(at) == FAR_WORD_EVAC)
             return far_at_address(at);
-        if (far_at_state(at) == FAR_WORD_RESIDENT) {
-            touch(w, mode);
-            return (void *)(uintptr_t)at;
+        if (far_at_is_at_home(at)) {
+            if (mode & FAR_MODE_WRITE)
+                far_word_set_dirty(w, 1);
+            note_use(w, mode);
+            return far_at_address(at);
         }
         if (bring_here(w, mode) < 0)
             far_loss_touched(w);
@@ -373,16 +370,21 @@ void far_object_unpin(struct far_word *w)
 
 void far_object_weigh(struct far_word *w, int weight)
 {
-    uint8_t tick = far_epoch_tick();
+    uint64_t at = far_at_load(w);
 
-    far_word_set_hot(w, weight > 0 ? (uint8_t)(tick + HOT_TICKS) : weight < 0 ? (uint8_t)(tick - FAR_COLD_TICKS) : tick);
+    if (weight > 0)
+        far_word_weigh(w, far_epoch_tick());
+    else
+        far_word_unweigh(w);
+    if (weight < 0 && far_heap_holds((const void *)(uintptr_t)at)) /* and nobody is after it */
+        far_at_cas(w, &at, far_at_make(FAR_WORD_IDLE, at));
 }
 
 bool far_object_is_here(const struct far_word *w)
 {
     enum far_word_state_ s = far_at_state(far_at_load(w));
 
-    return s == FAR_WORD_RESIDENT || s == FAR_WORD_EVAC || s == FAR_WORD_COPYING || s == FAR_WORD_VICTIM;
+    return s == FAR_WORD_RESIDENT || s == FAR_WORD_IDLE || s == FAR_WORD_EVAC || s == FAR_WORD_COPYING || s == FAR_WORD_VICTIM;
 }
 
 int far_object_flush(struct far_word *w)

@@ -136,7 +136,8 @@ static void reap_one(struct far_word *w)
         }
         switch (far_at_state(at)) {
         case FAR_WORD_RESIDENT:
-            reap_resident(w, (void *)(uintptr_t)at);
+        case FAR_WORD_IDLE:
+            reap_resident(w, far_at_address(at));
             return;
         case FAR_WORD_VICTIM:
             if (reap_victim(w, at))

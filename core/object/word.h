@@ -7,11 +7,12 @@
  *   bit 63       1
  *   bits 62..60  state
  *   bit 59       WAITED: threads sleep on the upper half of the word; who ends COPYING or FETCHING wakes them
- *   bits 46..0   EVAC, COPYING, VICTIM: the address
+ *   bits 46..0   IDLE, EVAC, COPYING, VICTIM: the address
  *   bits 17..0   others: bytes of the object; bits 30..18 its type; bits 42..31 evacuation clock when it went (REMOTE)
  *
  *   state     object           who may change it, to what
- *   resident  here             evacuator -> EVAC
+ *   resident  here             evacuator -> IDLE, EVAC
+ *   IDLE      here             the same, and not used since the evacuator looked: dereference -> resident, evacuator -> EVAC
  *   EVAC      here             evacuator -> COPYING, resident; anybody who dereferences -> resident (the rescue)
  *   COPYING   the evacuator's  evacuator -> resident (elsewhere, or given up), VICTIM, REMOTE; in bounded time, never blocking
  *   VICTIM    here, being sent dereference -> FETCHING; acknowledgement -> REMOTE; failed write -> resident
@@ -33,7 +34,8 @@
  *   6. Words are never unmapped; one is given to a new object a grace period after it was freed.
  *
  * Evacuation, a batch at a time by one thread ("The evacuation protocol"; tests/model checks it):
- *   1 CAS P -> EVAC for all objects of the segments that were picked
+ *   0 CAS P -> IDLE for all objects of a segment that was filled: who is used until it is picked is P again, and hot
+ *   1 CAS P, IDLE -> EVAC for all objects of the segments that were picked
  *   2 membarrier: every scope that was entered before is visible to us, every dereference from here on sees EVAC
  *   3 epoch + 1; wait until every context is outside or newer, bounded; else EVAC is taken off again
  *   4 CAS EVAC -> COPYING (fails if somebody rescued it)
@@ -62,10 +64,11 @@ enum far_word_state_ {
     FAR_WORD_REMOTE,
     FAR_WORD_LOST,
     FAR_WORD_FREE,
+    FAR_WORD_IDLE,
     FAR_WORD_RESIDENT = 8, /* not a state field: `at` is an address */
 };
 
-_Static_assert(FAR_AT_FREE == (8 | FAR_WORD_FREE), "checked by -DFAR_DEBUG in programs");
+_Static_assert(FAR_AT_FREE == (8 | FAR_WORD_FREE) && FAR_AT_IDLE == (8 | FAR_WORD_IDLE), "programs look at these");
 
 #define FAR_WORD_SIGN    (UINT64_C(1) << 63)
 #define FAR_WORD_WAITED  (UINT64_C(1) << 59)
@@ -86,6 +89,14 @@ static inline uint64_t far_at_load(const struct far_word *w)
 static inline enum far_word_state_ far_at_state(uint64_t at)
 {
     return at & FAR_WORD_SIGN ? (enum far_word_state_)(at >> 60 & 7) : FAR_WORD_RESIDENT;
+}
+
+/* Here, and nobody is after it. */
+static inline bool far_at_is_at_home(uint64_t at)
+{
+    enum far_word_state_ s = far_at_state(at);
+
+    return s == FAR_WORD_RESIDENT || s == FAR_WORD_IDLE;
 }
 
 static inline uint64_t far_at_make(enum far_word_state_ state, uint64_t rest)
@@ -154,13 +165,28 @@ static inline void far_at_sleep(struct far_word *w, uint64_t at, uint64_t timeou
     far_os_futex_wait((const uint32_t *)&w->at + 1, (uint32_t)((at | FAR_WORD_WAITED) >> 32), timeout_ns);
 }
 
-/* So far before the clock is the last use of what does not count as used, or was used when the clock, modulo 256, was another. */
-#define FAR_COLD_TICKS 64u
-
 /* Bytes beside the word that threads of the program write as they go. */
-static inline void far_word_set_hot(struct far_word *w, uint8_t hot)
+/* FAR_HOT at the clock's `tick`: it counts as used for so many ticks, unless it is used sooner. (0: not weighed.) */
+#define FAR_WEIGHT_TICKS 32u
+
+static inline void far_word_weigh(struct far_word *w, uint8_t tick)
 {
-    far_atomic_store_relaxed(&w->hot, hot);
+    uint8_t until = (uint8_t)(tick + FAR_WEIGHT_TICKS);
+
+    far_atomic_store_relaxed(&w->hot, until ? until : (uint8_t)1);
+}
+
+static inline void far_word_unweigh(struct far_word *w)
+{
+    if (far_atomic_load_relaxed(&w->hot))
+        far_atomic_store_relaxed(&w->hot, (uint8_t)0);
+}
+
+static inline bool far_word_is_weighed(const struct far_word *w, uint8_t tick)
+{
+    uint8_t until = far_atomic_load_relaxed(&w->hot);
+
+    return until && (uint8_t)(until - tick) <= FAR_WEIGHT_TICKS;
 }
 
 static inline void far_word_set_dirty(struct far_word *w, uint8_t dirty)

@@ -233,7 +233,7 @@ __attribute__((cold, noinline, unused)) static void *far_array_touch_(struct far
 
     if (next.count)
         far_array_ask_(words, shift, next.first, next.step, next.count, mode);
-    if (!far_chunk_is_away_(w))
+    if (!far_is_away_(w))
         return far_deref_(w, mode);
     start = far_ticks_();
     p = far_deref_(w, mode);
@@ -277,22 +277,15 @@ __attribute__((unused)) static void far_array_prefetch_(struct far_word *words, 
 
 /* --- access */
 
-static inline __attribute__((always_inline)) int far_array_cold_(const struct far_word *w, int64_t at, int mode)
-{
-    return __builtin_expect(at < 0, 0) ||
-           (!(mode & FAR_MODE_NT) && __builtin_expect(w->hot != far_context_.tick, 0));
-}
-
 static inline __attribute__((always_inline)) void *far_array_at_(struct far_word *words, size_t n, size_t bytes,
                                                                  unsigned shift, size_t i, int mode)
 {
     struct far_word *w = &words[i >> shift];
-    int64_t at = __atomic_load_n(&w->at, __ATOMIC_RELAXED); /* as in far_deref_ */
+    int64_t at = far_at_for_(__atomic_load_n(&w->at, FAR_ORDER_ADDRESS_), mode);
 
-    if (far_array_cold_(w, at, mode))
+    if (__builtin_expect(at < 0, 0))
         at = (int64_t)far_array_touch_(words, n, bytes, shift, i, mode);
-    if ((mode & FAR_MODE_WRITE) && __builtin_expect(!w->dirty, 0))
-        w->dirty = 1;
+    far_note_write_(w, mode);
     return (char *)at + (i & (((size_t)1 << shift) - 1)) * bytes;
 }
 
@@ -309,11 +302,10 @@ static inline __attribute__((always_inline)) void *far_array_run_(struct far_wor
         return NULL;
     }
     *run = per - offset < n - i ? per - offset : n - i;
-    at = __atomic_load_n(&w->at, __ATOMIC_RELAXED);
-    if ((mode & FAR_MODE_NT) || far_array_cold_(w, at, mode))
+    at = __atomic_load_n(&w->at, FAR_ORDER_ADDRESS_);
+    if ((mode & FAR_MODE_NT) || __builtin_expect(at < 0, 0))
         at = (int64_t)far_array_touch_(words, n, bytes, shift, i, mode);
-    if ((mode & FAR_MODE_WRITE) && !w->dirty)
-        w->dirty = 1;
+    far_note_write_(w, mode);
     return (char *)at + offset * bytes;
 }
 
@@ -354,7 +346,7 @@ static inline size_t far_array_away_(struct far_word *words, size_t from, size_t
     size_t n = 0;
 
     for (; from < to; from++)
-        if (far_chunk_is_away_(&words[from]))
+        if (far_is_away_(&words[from]))
             away[n++] = &words[from];
     return n;
 }

@@ -39,11 +39,6 @@ struct far_asking {
     struct far_word *away[FAR_CHUNK_BATCH];
 };
 
-static inline int far_chunk_is_away_(const struct far_word *w)
-{
-    return __atomic_load_n(&w->at, __ATOMIC_RELAXED) < 0;
-}
-
 static inline void far_ask_now_(struct far_asking *a)
 {
     if (a->n)
@@ -53,7 +48,7 @@ static inline void far_ask_now_(struct far_asking *a)
 
 static inline void far_ask_(struct far_asking *a, struct far_word *w)
 {
-    if (!far_chunk_is_away_(w) || (a->n && a->away[a->n - 1] == w))
+    if (!far_is_away_(w) || (a->n && a->away[a->n - 1] == w))
         return;
     a->away[a->n++] = w;
     if (a->n == FAR_CHUNK_BATCH)
@@ -78,7 +73,7 @@ static inline void far_disown_chunk_(struct far_word *w, size_t first, size_t it
 {
     FAR_SCOPED;
 
-    if (far_chunk_is_away_(w) && far_fetch_(&w, 1, FAR_MODE_READ | FAR_MODE_NT) < 0)
+    if (far_is_away_(w) && far_fetch_(&w, 1, FAR_MODE_READ | FAR_MODE_NT) < 0)
         return;
     far_disown_items_((const char *)far_deref_(w, FAR_MODE_READ | FAR_MODE_NT) + first * bytes, items, bytes, type);
 }

@@ -1005,7 +1005,7 @@ static inline int far_hash_fetch_(struct far_word *const *words, uint32_t n, int
     uint32_t m = 0;
 
     for (uint32_t i = 0; i < n; i++)
-        if (words[i] && __atomic_load_n(&words[i]->at, __ATOMIC_RELAXED) < 0)
+        if (words[i] && far_is_away_(words[i]))
             away[m++] = words[i];
     return m && far_fetch_(away, m, mode) < 0 && errno == EIO ? -1 : 0;
 }

@@ -125,7 +125,7 @@ static inline void far_list_init_(struct far_list *l, struct far_type *chunk_typ
 /* The chunk's bytes, in a scope; NULL with errno. */
 static inline char *far_list_chunk_(struct far_word *w, int mode)
 {
-    if (far_chunk_is_away_(w) && far_fetch_(&w, 1, mode) < 0)
+    if (far_is_away_(w) && far_fetch_(&w, 1, mode) < 0)
         return NULL;
     return (char *)far_deref_(w, mode);
 }
@@ -136,7 +136,7 @@ static inline char *far_list_read_(struct far_list_node *n, struct far_pace *pac
     uint64_t start;
     char *p;
 
-    if (!far_chunk_is_away_(n->word))
+    if (!far_is_away_(n->word))
         return (char *)far_deref_(n->word, mode);
     start = far_ticks_();
     p = (char *)far_deref_(n->word, mode);

@@ -425,6 +425,19 @@ static inline void far_auto_(void *handle)
 
 /* --- access */
 
+static inline int far_is_idle_(int64_t at)
+{
+    return (uint64_t)at >> 60 == FAR_AT_IDLE;
+}
+
+/* Not to be had without waiting, or soon gone. */
+static inline int far_is_away_(const struct far_word *w)
+{
+    int64_t at = __atomic_load_n(&w->at, __ATOMIC_RELAXED);
+
+    return at < 0 && !far_is_idle_(at);
+}
+
 __attribute__((cold, noinline, unused)) static void *far_deref_slow_(struct far_word *w, int mode)
 {
     return far_object_abi_()->deref(w, mode); /* without the library no word is ever negative */
@@ -437,29 +450,25 @@ __attribute__((cold, noinline, unused)) static void *far_deref_slow_(struct far_
 #define FAR_ORDER_ADDRESS_ __ATOMIC_RELAXED
 #endif
 
-typedef uint16_t far_two_bytes_ __attribute__((may_alias));
+/* A non-temporal use says nothing of an idle object, which stays so. */
+FAR_INLINE_ int64_t far_at_for_(int64_t at, int mode)
+{
+    return (mode & FAR_MODE_NT) && far_is_idle_(at) ? at & (((int64_t)1 << 47) - 1) : at;
+}
+
+FAR_INLINE_ void far_note_write_(struct far_word *w, int mode)
+{
+    if ((mode & FAR_MODE_WRITE) && __builtin_expect(!__atomic_load_n(&w->dirty, __ATOMIC_RELAXED), 0))
+        __atomic_store_n(&w->dirty, (uint8_t)1, __ATOMIC_RELAXED);
+}
 
 static inline void *far_deref_(struct far_word *w, int mode)
 {
-    int64_t at = __atomic_load_n(&w->at, FAR_ORDER_ADDRESS_);
+    int64_t at = far_at_for_(__atomic_load_n(&w->at, FAR_ORDER_ADDRESS_), mode);
 
     if (__builtin_expect(at < 0, 0))
         return far_deref_slow_(w, mode);
-    if (mode == FAR_MODE_WRITE) { /* hot and dirty, in one comparison */
-        uint8_t tick = __atomic_load_n(&far_context_.tick, __ATOMIC_RELAXED);
-
-        if (__builtin_expect(__atomic_load_n((const far_two_bytes_ *)&w->hot, __ATOMIC_RELAXED) != (0x100 | tick), 0)) {
-            __atomic_store_n(&w->hot, tick, __ATOMIC_RELAXED);
-            __atomic_store_n(&w->dirty, (uint8_t)1, __ATOMIC_RELAXED);
-        }
-    } else if (mode == FAR_MODE_READ) {
-        uint8_t tick = __atomic_load_n(&far_context_.tick, __ATOMIC_RELAXED);
-
-        if (__builtin_expect(__atomic_load_n(&w->hot, __ATOMIC_RELAXED) != tick, 0))
-            __atomic_store_n(&w->hot, tick, __ATOMIC_RELAXED);
-    } else if ((mode & FAR_MODE_WRITE) && __builtin_expect(!__atomic_load_n(&w->dirty, __ATOMIC_RELAXED), 0)) {
-        __atomic_store_n(&w->dirty, (uint8_t)1, __ATOMIC_RELAXED);
-    }
+    far_note_write_(w, mode);
     return (void *)at;
 }
 

@@ -9,9 +9,8 @@
  * is left in which the old one could be named. Its states are described in the library's core/object/word.h. */
 struct far_word {
     int64_t at;      /* >= 0: the object's address. < 0: it is not to be had just like that. atomic */
-    uint8_t hot;     /* `tick` when it was dereferenced last. Benign race: a lost store makes it look a little colder */
-    uint8_t dirty;   /* written since its remote copy was. Set inside scopes, cleared when nobody can be in one with it. 0 or 1, and
-                      * right behind `hot`: programs compare both at once */
+    uint8_t hot;     /* the library's: how long FAR_HOT keeps it */
+    uint8_t dirty;   /* written since its remote copy was. Set inside scopes, cleared when nobody can be in one with it */
     uint8_t pins;    /* FAR_PINs; top bit: freed. atomic */
     uint8_t slot[5]; /* its place on a memory node; the library's */
 } __attribute__((aligned(16)));
@@ -21,7 +20,6 @@ struct far_context {
     uint64_t epoch; /* the thread's: epoch in which its outermost open scope began, 0 outside of scopes. The library reads it */
     uint64_t now;   /* the library's: the current epoch; 0: ask it (first scope of a thread; local memory is short) */
     void *frame;    /* the thread's: where on the stack the outermost scope began */
-    uint8_t tick;   /* the library's: its clock, for `hot` */
     uint8_t known;  /* the library's */
     const void *thread;               /* the library's name for the thread */
     struct far_context *next, **link; /* the library's list */
@@ -51,7 +49,9 @@ struct far_seen {
 };
 
 #define FAR_SEEN_MOST 32 /* of them that are remembered in a scope */
-#define FAR_AT_FREE 14 /* the upper four bits of far_word.at: there is no object */
+/* The upper four bits of far_word.at. */
+#define FAR_AT_FREE 14 /* there is no object */
+#define FAR_AT_IDLE 15 /* it is here, at the address in the lower 47 bits, and was not used for a while: to be told of a use */
 #define FAR_OBJECT_MOST_BYTES (UINT64_C(1) << 30) /* per object */
 #define FAR_OBJECT_UNIT_BYTES (UINT64_C(64) << 10) /* above this an object is far by pages */
 

@@ -19,6 +19,7 @@ const struct evac_config bounds_all[N_BOUNDS] = {
     [BOUNDS_PINS] = {"pins", ONE, .rounds = 1, .pins = BOTH(1), .moves = true},
     [BOUNDS_FREES] = {"frees", .words = 1, .rounds = 2, .scopes = BOTH(1), .derefs = BOTH(1),
                       .writes = {1, 0}, .linked = true, .frees = 1, .prefetches = 1},
+    [BOUNDS_IDLE] = {"idle", ONE, .rounds = 2, .moves = true, .idles = 2},
     [BOUNDS_STRANGERS] = {"strangers", ONE, .rounds = 1, .strangers = true, .shortages = 1},
     [BOUNDS_PSO] = {"pso", ONE, .rounds = 1, .moves = true, .memory = MEMORY_PSO},
     [BOUNDS_PSO_PLAIN] = {"pso_plain", ONE, .rounds = 1, .moves = true, .memory = MEMORY_PSO_PLAIN_LEAVE,
@@ -34,6 +35,8 @@ const struct evac_config bounds_deep[] = {
     {"deep_scopes", .words = 1, .rounds = 2, .scopes = {2, 1}, .derefs = {2, 1}, .writes = BOTH(1)},
     {"deep_objects", .words = 2, .rounds = 1, .scopes = BOTH(1), .derefs = {2, 1}, .writes = BOTH(1),
      .moves = true},
+    {"deep_idle", .words = 1, .rounds = 2, .scopes = {2, 1}, .derefs = {2, 1}, .writes = BOTH(1), .frees = 1, .linked = true,
+     .idles = 2},
     {"deep_pso", .words = 1, .rounds = 1, .scopes = {2, 1}, .derefs = {2, 1}, .writes = {2, 1}, .moves = true,
      .memory = MEMORY_PSO},
     {"deep_pso_rounds", ONE, .rounds = 2, .moves = true, .memory = MEMORY_PSO},
@@ -45,9 +48,9 @@ void bounds_print(const struct evac_config *c)
     static const char *const memories[] = {"TSO", "PSO", "PSO, plain leave"};
 
     printf("%s: %s%s, objects %u, rounds %u, scopes %u+%u, dereferences %u+%u, writes %u+%u, nested %u+%u,\n"
-           "  pins %u+%u, failures %u, prefetches %u, frees %u, shortages %u%s%s\n",
+           "  pins %u+%u, failures %u, prefetches %u, frees %u, shortages %u, marks %u%s%s\n",
            c->name, memories[c->memory], c->second_membarrier ? ", second membarrier" : "", c->words,
            c->rounds, c->scopes[0], c->scopes[1], c->derefs[0], c->derefs[1], c->writes[0], c->writes[1],
            c->nested[0], c->nested[1], c->pins[0], c->pins[1], c->failures, c->prefetches, c->frees,
-           c->shortages, c->moves ? ", moves" : "", c->always_waits ? ", never gives up" : "");
+           c->shortages, c->idles, c->moves ? ", moves" : "", c->always_waits ? ", never gives up" : "");
 }

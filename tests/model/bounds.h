@@ -20,6 +20,7 @@ enum bounds {
     BOUNDS_OBJECTS,   /* two objects in a batch */
     BOUNDS_PINS,
     BOUNDS_FREES,     /* and prefetches */
+    BOUNDS_IDLE,      /* objects are marked before they are flagged */
     BOUNDS_STRANGERS, /* threads that are new, while memory is short */
     BOUNDS_PSO,       /* stores overtake each other */
     BOUNDS_PSO_PLAIN, /* so do those that leave scopes: needs the second membarrier */

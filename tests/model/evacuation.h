@@ -6,7 +6,7 @@
  *   two mutators   run scopes: begin (load `now`, store `epoch`), nest, dereference to read or write, use
  *                  what they hold as long as they like, leave. They rescue, take back, fetch, wait (spinning
  *                  or asleep); pin, unpin; free.
- *   evacuator      rounds: takes the list of freed words, flags, membarrier, epoch, grace wait (may give up
+ *   evacuator      marks objects as idle; rounds: takes the list of freed words, flags, membarrier, epoch, grace wait (may give up
  *                  at any moment), COPYING, then moves, drops or sends each object; frees what was freed
  *   nodes          writes and fetches under way, done in any order. A write may read its buffer any number of
  *                  times until its acknowledgement; it may fail; a fetch may be given up
@@ -73,7 +73,7 @@ struct evac_config {
     unsigned words;  /* objects, 1 or 2 */
     unsigned rounds; /* of the evacuator */
     unsigned scopes[2], derefs[2], writes[2], pins[2], nested[2]; /* of each mutator, in all */
-    unsigned shortages, failures, prefetches, frees;              /* in all */
+    unsigned shortages, failures, prefetches, frees, idles;       /* in all */
     bool moves;             /* the evacuator may also move what it flagged */
     bool always_waits;      /* it never gives up waiting for scopes */
     bool second_membarrier; /* after the grace wait */

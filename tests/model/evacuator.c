@@ -33,12 +33,25 @@ static void round_ends(struct evacuator *me)
     me->pc = me->rounds ? E_START : E_END;
 }
 
+/* To see whether it is used until it is flagged. */
+static void mark_idle(struct at *at)
+{
+    STEP(at);
+    struct word *w = word_of(&next, me->word);
+
+    if (!next.idles || w->state != RESIDENT || !locked(&next, EVACUATOR))
+        return;
+    next.idles--;
+    w->state = IDLE;
+    step(at, &next, "marks an object as idle", 0);
+}
+
 /* Objects that are pinned are left alone. */
 static void flag(struct at *at)
 {
     STEP(at);
     struct word *w = word_of(&next, me->word);
-    bool free_to_go = w->state == RESIDENT && !w->pins;
+    bool free_to_go = (w->state == RESIDENT || w->state == IDLE) && !w->pins;
 
     if (free_to_go) {
         w->state = EVAC;
@@ -322,6 +335,8 @@ void evacuator_steps(struct at *at)
 
     if (steps[pc])
         steps[pc](at);
+    if (pc == E_FLAG)
+        mark_idle(at);
     if (pc == E_WAIT)
         give_up(at);
     if (pc == E_LOOK)

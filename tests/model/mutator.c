@@ -167,7 +167,16 @@ static void load_word(struct at *at, unsigned m)
         w.at = me->seen_at;
     }
     forget_seen(me);
-    if (w.state == RESIDENT || (w.state == EVAC && at->config->fault == FAULT_NO_RESCUE)) {
+    if (w.state == IDLE) { /* it will use what it saw, whatever becomes of the mark */
+        struct state marked = next;
+
+        marked.mutators[m].seen_state = w.state;
+        marked.mutators[m].seen_at = w.at;
+        marked.mutators[m].seen_waited = w.waited;
+        marked.mutators[m].pc = M_SEEN;
+        step(at, &marked, m, "sees that the object is idle", 0);
+    }
+    if (w.state == RESIDENT || w.state == IDLE || (w.state == EVAC && at->config->fault == FAULT_NO_RESCUE)) {
         const char *text = me->to_write ? "has the address, %u, to write" : "has the address, %u, to read";
 
         hold(me, w.at);
@@ -262,6 +271,19 @@ static void rescue(struct at *at, unsigned m)
     forget_seen(me);
     me->pc = M_LOAD;
     step(at, &next, m, "takes EVAC off", 0);
+}
+
+static void unmark(struct at *at, unsigned m)
+{
+    STEP(at, m);
+    struct word *w = word_of(&next, me->word);
+
+    if (!locked(&next, m))
+        return;
+    if (is_as_seen(w, me))
+        w->state = RESIDENT;
+    hold(me, me->seen_at);
+    step(at, &next, m, "takes IDLE off, or finds it changed, and has the address", 0);
 }
 
 static void spin(struct at *at, unsigned m)
@@ -385,6 +407,9 @@ static void seen(struct at *at, unsigned m)
     switch (at->now->mutators[m].seen_state) {
     case EVAC:
         rescue(at, m);
+        break;
+    case IDLE:
+        unmark(at, m);
         break;
     case VICTIM:
     case REMOTE:

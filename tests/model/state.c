@@ -215,17 +215,22 @@ void reach(struct at *at, const struct state *next, const char *who, const char 
 
 static const uint8_t zero[MUTATORS];
 
+static bool is_at_home(const struct word *w)
+{
+    return w->state == RESIDENT || w->state == IDLE;
+}
+
 static const char *check_word_at_end(const struct state *s, const struct word *w, const uint8_t *written)
 {
     const uint8_t *in_slot = w->slot ? s->slots[w->slot - 1].data : zero;
 
     if (w->state == FREE)
         return NULL;
-    if (w->state != RESIDENT && w->state != REMOTE)
+    if (!is_at_home(w) && w->state != REMOTE)
         return "a word is left in a state that somebody should have ended";
     if (w->slot && !s->slots[w->slot - 1].taken)
         return "a word has a slot that was given back";
-    if (w->state == RESIDENT && memcmp(s->blocks[w->at - 1].data, written, MUTATORS))
+    if (is_at_home(w) && memcmp(s->blocks[w->at - 1].data, written, MUTATORS))
         return "a write is lost";
     if (w->state == REMOTE && memcmp(in_slot, written, MUTATORS))
         return "a write is lost: the slot has something else";
@@ -244,7 +249,7 @@ static const char *check_leftovers(const struct state *s)
     for (unsigned i = 0; i < SLOTS; i++)
         slots += s->slots[i].taken;
     for (unsigned w = 0; w < WORDS; w++) {
-        blocks -= s->words[w].state == RESIDENT;
+        blocks -= is_at_home(&s->words[w]);
         slots -= s->words[w].slot != NONE;
     }
     return blocks ? "memory is left over" : slots ? "a slot is left over" : NULL;
@@ -270,7 +275,7 @@ static const char *end(const void *config, const void *state)
 static void print(const void *config, const void *state)
 {
     static const char *const names[] = {
-        [RESIDENT] = "resident", [EVAC] = "EVAC",     [COPYING] = "COPYING", [VICTIM] = "VICTIM",
+        [RESIDENT] = "resident", [IDLE] = "idle", [EVAC] = "EVAC",     [COPYING] = "COPYING", [VICTIM] = "VICTIM",
         [FETCHING] = "FETCHING", [REMOTE] = "REMOTE", [FREE] = "FREE",
     };
     const struct state *s = state;
@@ -325,6 +330,7 @@ static struct state first_state(const struct evac_config *c)
     s.failures = (uint8_t)c->failures;
     s.prefetches = (uint8_t)c->prefetches;
     s.frees = (uint8_t)c->frees;
+    s.idles = (uint8_t)c->idles;
     return s;
 }
 

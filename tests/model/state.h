@@ -15,7 +15,7 @@
 
 enum { WORDS = 2, MUTATORS = 2, EVACUATOR = 2, THREADS = 3, BLOCKS = 6, SLOTS = 4, WRITES = 4, NONE = 0 };
 enum { STORES = 6 }; /* in a store buffer. Never so many wait in bounds.h that this limits anything */
-enum word_state { RESIDENT, EVAC, COPYING, VICTIM, FETCHING, REMOTE, FREE };
+enum word_state { RESIDENT, EVAC, COPYING, VICTIM, FETCHING, REMOTE, FREE, IDLE };
 
 /* Indices of words, blocks and slots count from 1 where they are stored: 0 is NONE. */
 struct word {
@@ -88,7 +88,7 @@ struct state {
     struct evacuator evacuator;
     uint8_t written[WORDS][MUTATORS]; /* the last number, written or in a store buffer */
     uint8_t epochs[MUTATORS], nows[MUTATORS], known[MUTATORS];
-    uint8_t epoch, is_short, shortages, failures, prefetches, frees;
+    uint8_t epoch, is_short, shortages, failures, prefetches, frees, idles;
 } __attribute__((aligned(8)));
 
 /* The search at one state. */

@@ -13,30 +13,36 @@ static struct counts {
 static char *lowest, *highest; /* words that were asked for */
 static bool broken;
 
+#define ADDRESS ((INT64_C(1) << 47) - 1)
+#define IDLE    ((int64_t)((uint64_t)FAR_AT_IDLE << 60))
+
+static void put_away(struct far_word *w)
+{
+    w->at = (w->at & ADDRESS) | INT64_MIN;
+}
+
 /* An object's word, and behind it the address that it will have. */
 static struct far_word *create(struct far_type *type, size_t bytes, size_t count)
 {
     struct far_word *w = calloc(count, sizeof(*w));
     char *all = calloc(count, bytes);
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         w[i].at = (int64_t)(all + i * bytes) | INT64_MIN;
-        w[i].hot = 255; /* not far_context_.tick */
-    }
     return w;
 }
 
 static void destroy(struct far_word *w, size_t count)
 {
-    free((void *)(w->at & INT64_MAX));
+    free((void *)(w->at & ADDRESS));
     free(w);
 }
 
 static void *deref(struct far_word *w, int mode)
 {
     assert_true(w->at < 0);
-    counts.waits++;
-    w->at &= INT64_MAX;
+    counts.waits += far_is_away_(w) != 0;
+    w->at &= ADDRESS;
     w->dirty |= (mode & FAR_MODE_WRITE) != 0;
     return (void *)w->at;
 }
@@ -54,7 +60,7 @@ static void prefetch(struct far_word *const *w, size_t n, int mode)
         counts.asked++;
         lowest = !lowest || (char *)w[i] < lowest ? (char *)w[i] : lowest;
         highest = (char *)w[i] > highest ? (char *)w[i] : highest;
-        w[i]->at &= INT64_MAX;
+        w[i]->at = (w[i]->at & ADDRESS) | IDLE; /* as nobody has used it */
     }
 }
 
@@ -66,7 +72,7 @@ static int fetch(struct far_word *const *w, size_t n, int mode)
     counts.fetched += (unsigned)n;
     counts.most = n > counts.most ? n : counts.most;
     for (size_t i = 0; i < n; i++)
-        w[i]->at &= INT64_MAX;
+        w[i]->at &= ADDRESS;
     return 0;
 }
 
@@ -147,8 +153,7 @@ static void run__asks_ahead(void **state)
     }
     assert_true(counts.waits <= 6);
     assert_int_equal(counts.waits + counts.asked, 2 * CHUNKS);
-    assert_int_equal(a.words[77].hot, 255);
-    assert_int_equal(b.words[77].hot, far_context_.tick);
+    assert_true(far_is_idle_(a.words[77].at) && b.words[77].at > 0); /* what a non-temporal use leaves */
     assert_true(b.words[77].dirty && !a.words[77].dirty);
     FAR_ARRAY_FREE(a, uint64_t);
     FAR_ARRAY_FREE(b, uint64_t);
@@ -173,7 +178,7 @@ static void asks(FAR_ARRAY(uint64_t) a, size_t first, size_t count, ptrdiff_t st
 {
     setup(NULL);
     for (size_t c = 0; c < CHUNKS; c++)
-        a.words[c].at |= INT64_MIN;
+        put_away(&a.words[c]);
     FAR_ARRAY_PREFETCH(a, first, count, stride);
     assert_int_equal(counts.asked, n);
     assert_int_equal(counts.calls, (n + 63) / 64);
@@ -214,8 +219,8 @@ static void copy__fetches_in_batches(void **state)
     assert_int_equal(counts.asked + counts.fetched, CHUNKS);
     assert_true(counts.calls <= CHUNKS / 32 && counts.most <= 64);
     setup(NULL);
-    a.words[5].at |= INT64_MIN;
-    a.words[7].at |= INT64_MIN;
+    put_away(&a.words[5]);
+    put_away(&a.words[7]);
     assert_int_equal(FAR_ARRAY_READ(a, 5 * PER + 1, PER, buffer), 0);
     assert_int_equal(counts.fetched, 1);
     assert_int_equal(counts.asked, 0);
@@ -240,7 +245,7 @@ static void copy__tells_of_loss(void **state)
 static void send_away(FAR_LIST(uint64_t) *l)
 {
     for (struct far_list_node *n = l->list.head; n; n = n->next)
-        n->word->at |= INT64_MIN;
+        put_away(n->word);
     setup(NULL);
 }
 

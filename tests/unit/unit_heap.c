@@ -106,6 +106,8 @@ static void pick__coldest_first(void **unused)
     for (unsigned i = 0; i < 200; i++)
         assert_true(make(i, 4096, i < 100 ? FAR_HEAP_YOUNG : FAR_HEAP_STREAM));
     far_heap_close_open();
+    while ((s = far_heap_next_filled(true)) >= 0)
+        far_heap_queue(s);
     while ((s = far_heap_pick(&kind)) >= 0 && kind == FAR_HEAP_STREAM) {
         far_heap_walk(s, count, &n);
         streamed++;
