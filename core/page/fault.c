@@ -178,14 +178,14 @@ static void zero_give_up(uint64_t page, unsigned n)
 }
 
 /* Installs zero pages in [page, page + n), owned and charged. For a writer they are DIRTY at once. For a reader they come
- * in protected in one step, by a copy of zeros: a ZEROPAGE that is protected afterwards lets through the write of a third
- * thread in between, which would be taken for clean. */
+ * in protected in one step: a ZEROPAGE that is protected afterwards lets through the write of a third thread in between, which
+ * would be taken for clean. A copy of zeros for the writer too: his first write to a ZEROPAGE is another fault, for which the kernel
+ * interrupts every processor that runs the program. */
 static void zero_install(uint64_t page, unsigned n, bool write)
 {
     size_t bytes = (size_t)n << FAR_PAGE_SHIFT, done = 0;
     bool protect = !far_mutation(FAR_MUTATION_NO_ZERO_PROTECT);
-    int ret = write ? far_uffd_zero(far_pager.uffd, far_page_addr(page), bytes, &done)
-                    : far_uffd_copy(far_pager.uffd, far_page_addr(page), fs.zeros, bytes, protect, &done);
+    int ret = far_uffd_copy(far_pager.uffd, far_page_addr(page), fs.zeros, bytes, protect && !write, &done);
 
     if (far_unlikely(ret < 0)) {
         if (done)

@@ -232,22 +232,6 @@ int far_uffd_copy(int fd, uintptr_t dst, const void *src, size_t bytes, bool wp,
     return uffd_repeat(&s, bytes, done, step_copy);
 }
 
-static long step_zero(const struct uffd_span *s, size_t from, size_t bytes, int64_t *count)
-{
-    struct uffdio_zeropage z = {.range = {s->dst + from, bytes}, .mode = s->mode};
-    long ret = uffd_ioctl(s->fd, UFFDIO_ZEROPAGE, &z);
-
-    *count = z.zeropage;
-    return ret == -EAGAIN || !ret ? ret : (z.zeropage < 0 ? z.zeropage : ret);
-}
-
-int far_uffd_zero(int fd, uintptr_t dst, size_t bytes, size_t *done)
-{
-    struct uffd_span s = {fd, dst, 0, 0};
-
-    return uffd_repeat(&s, bytes, done, step_zero);
-}
-
 static long step_move(const struct uffd_span *s, size_t from, size_t bytes, int64_t *count)
 {
     struct far_uffdio_move m = {.dst = s->dst + from, .src = s->src + from, .len = bytes};

@@ -5,11 +5,11 @@
  * multiples of the page size. The constants newer than Debian 12's headers are defined in uffd.c.
  *
  * Facts that the code above relies on
- *   - COPY, ZEROPAGE and un-protecting wake the threads that wait in their range, unless told not to.
+ *   - COPY and un-protecting wake the threads that wait in their range, unless told not to.
  *   - COPY with wp installs the page write-protected in one step. ZEROPAGE cannot, and to protect its page afterwards is too
- *     late: a thread that was not waiting may have written already.
- *   - MOVE takes a page from its address atomically (and may forget to say so: far_uffd_move looks): who touches it afterwards faults. It refuses (-EBUSY) pages
- *     that are pinned or shared by fork. It does not carry the write protection along.
+ *     late: a thread that was not waiting may have written already. Nor is it for writers, whose first write is another fault then.
+ *   - MOVE takes a page from its address atomically (and may forget to say so: far_uffd_move looks): who touches it afterwards
+ *     faults. It refuses (-EBUSY) pages that are pinned or shared by fork. It does not carry the write protection along.
  *   - A wake-up before a thread has gone to sleep is not lost: its page is looked at again.
  */
 #ifndef FAR_CORE_PAGE_UFFD_H
@@ -46,7 +46,6 @@ int far_uffd_read(int fd, struct far_uffd_fault *faults, int max);
 
 /* Install pages. *done: bytes that were installed, also after an error (-EEXIST: a page was there already). */
 int far_uffd_copy(int fd, uintptr_t dst, const void *src, size_t bytes, bool wp, size_t *done);
-int far_uffd_zero(int fd, uintptr_t dst, size_t bytes, size_t *done);
 /* Takes pages away to dst, which must be empty. *done as above; -EBUSY: pinned or shared. Wakes nobody. */
 int far_uffd_move(int fd, uintptr_t dst, uintptr_t src, size_t bytes, size_t *done);
 /* Protects or un-protects pages that are there. Un-protecting wakes. */

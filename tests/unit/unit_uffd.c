@@ -23,7 +23,7 @@
 static int fd;
 static unsigned features;
 static uint8_t *area;
-static uint8_t source[PAGES * PAGE] __attribute__((aligned(4096)));
+static uint8_t source[PAGES * PAGE] __attribute__((aligned(4096))), zeros[PAGES * PAGE];
 
 static int setup(void **state)
 {
@@ -153,7 +153,7 @@ static void uffd_copy__says_how_far_it_got(void **state)
 {
     size_t done;
 
-    assert_int_equal(far_uffd_zero(fd, at(5), PAGE, &done), 0);
+    assert_int_equal(far_uffd_copy(fd, at(5), zeros, PAGE, false, &done), 0);
     assert_int_equal(far_uffd_copy(fd, at(0), source, 8 * PAGE, false, &done), -EEXIST);
     assert_int_equal(done, 5 * PAGE);
     for (unsigned i = 0; i < 5; i++)
@@ -171,11 +171,11 @@ static void uffd_copy__from_where_nobody_may_read(void **state)
     munmap(closed, PAGE);
 }
 
-static void uffd_zero__many(void **state)
+static void uffd_copy__of_zeros_is_writable(void **state)
 {
     size_t done;
 
-    assert_int_equal(far_uffd_zero(fd, at(0), PAGES * PAGE, &done), 0);
+    assert_int_equal(far_uffd_copy(fd, at(0), zeros, PAGES * PAGE, false, &done), 0);
     assert_int_equal(done, PAGES * PAGE);
     for (unsigned i = 0; i < PAGES; i++)
         assert_int_equal(*byte(i), 0);
@@ -188,7 +188,7 @@ static void uffd_protect__stops_writers(void **state)
     struct toucher t;
     size_t done;
 
-    assert_int_equal(far_uffd_zero(fd, at(0), 4 * PAGE, &done), 0);
+    assert_int_equal(far_uffd_copy(fd, at(0), zeros, 4 * PAGE, false, &done), 0);
     assert_int_equal(far_uffd_protect(fd, at(0), 4 * PAGE, true), 0);
     touch_start(&t, 2, true);
     struct far_uffd_fault f = next_fault();
@@ -220,7 +220,7 @@ static void uffd_move__takes_and_forgets_protection(void **state)
 
     assert_true(f.addr == at(0) && !f.wp);
     assert_int_equal(far_uffd_move(fd, at(10), at(11), PAGE, &done), -EEXIST); /* the target must be empty */
-    assert_int_equal(far_uffd_zero(fd, at(0), PAGE, &done), 0);
+    assert_int_equal(far_uffd_copy(fd, at(0), zeros, PAGE, false, &done), 0);
     pthread_join(t.thread, NULL);
     assert_int_equal(t.seen, 0);
 }
@@ -279,7 +279,7 @@ static void uffd_poison__is_a_bus_error(void **state)
     }
     sigaction(SIGBUS, &old, NULL);
     far_vm_drop(at(0), PAGE);
-    assert_int_equal(far_uffd_zero(fd, at(0), PAGE, &done), 0); /* the drop takes it away */
+    assert_int_equal(far_uffd_copy(fd, at(0), zeros, PAGE, false, &done), 0); /* the drop takes it away */
     assert_int_equal(*byte(0), 0);
 }
 
@@ -362,7 +362,7 @@ int main(void)
         cmocka_unit_test_setup(uffd_read__says_what_kind, empty),
         cmocka_unit_test_setup(uffd_copy__says_how_far_it_got, empty),
         cmocka_unit_test_setup(uffd_copy__from_where_nobody_may_read, empty),
-        cmocka_unit_test_setup(uffd_zero__many, empty),
+        cmocka_unit_test_setup(uffd_copy__of_zeros_is_writable, empty),
         cmocka_unit_test_setup(uffd_protect__stops_writers, empty),
         cmocka_unit_test_setup(uffd_move__takes_and_forgets_protection, empty),
         cmocka_unit_test_setup(uffd_move__stops_at_a_hole, empty),
