@@ -34,9 +34,9 @@
 #define STARVED_CHECK_NS  (20 * FAR_NS_PER_MS)
 /* How long the handler looks again, yielding the processor in between, before it sleeps: waking it on a processor that went
  * idle costs more (25 us in a virtual machine). For an answer; for the next fault, when the last two came close together. */
-#define SPIN_FETCH_NS     (50 * FAR_NS_PER_US)
-#define SPIN_FAULT_NS     (20 * FAR_NS_PER_US)
-#define CLOSE_FAULTS_NS   (100 * FAR_NS_PER_US)
+#define SPIN_FETCH_NS     (150 * FAR_NS_PER_US)
+#define SPIN_FAULT_NS     (50 * FAR_NS_PER_US)
+#define CLOSE_FAULTS_NS   (300 * FAR_NS_PER_US)
 #define LATE_YIELD_NS     (100 * FAR_NS_PER_US) /* others want the processor: sleep at once */
 
 enum freeze { RUNNING, FREEZE_WANTED, FROZEN };
