@@ -58,7 +58,9 @@ uint64_t far_budget_low_pages(void)
 
 bool far_budget_takes_huge(void)
 {
-    return !far_budget.limit_bytes || far_budget.limit_bytes >= HUGE_FROM_BYTES;
+    uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes);
+
+    return !limit || limit >= HUGE_FROM_BYTES;
 }
 
 static void note_peak(void)
@@ -94,7 +96,7 @@ bool far_budget_force(unsigned n)
     uint64_t limit = far_budget_limit_pages();
 
     if (!take_up_to(limit, n)) {
-        if (!take_up_to(limit + far_budget.overshoot_bytes / FAR_OS_PAGE_SIZE, n))
+        if (!take_up_to(limit + far_atomic_load_relaxed(&far_budget.overshoot_bytes) / FAR_OS_PAGE_SIZE, n))
             return false;
         far_counter_inc(FAR_C_over_budget_events);
     }

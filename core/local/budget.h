@@ -20,11 +20,11 @@
 
 struct far_budget {
     uint64_t limit_bytes;     /* atomic: FAR_LOCAL; 0 = none. Set at start, lifted at most once */
-    uint64_t overshoot_bytes; /* set at start */
+    uint64_t overshoot_bytes; /* atomic: set at start; objects raise it to two granules (core/object/heap.h) */
     uint64_t meta_bytes;      /* atomic */
     uint64_t resident_pages;  /* atomic */
     uint64_t peak_bytes;      /* atomic */
-    uint64_t step_pages;      /* what is charged at once, at most; set when that begins */
+    uint64_t step_pages;      /* atomic: what is to be free for one charge; 0 until there are objects */
 };
 
 extern struct far_budget far_budget;

@@ -29,7 +29,7 @@ struct coming {
     void *p;
     uint64_t was;   /* its word before */
     uint8_t first, count;
-    bool ahead;
+    bool ahead, idle; /* idle: its use says nothing of the next one, or has not come yet */
 };
 
 struct bring_op {
@@ -81,10 +81,9 @@ void far_bring_drain(void)
 
 /* --- arrival */
 
-/* Who is brought ahead was not used yet. */
-static void come_in(struct far_word *w, void *p, bool ahead)
+static void come_in(struct far_word *w, void *p, bool idle)
 {
-    far_at_publish(w, ahead ? far_at_make(FAR_WORD_IDLE, (uintptr_t)p) : (uint64_t)(uintptr_t)p);
+    far_at_publish(w, idle ? far_at_make(FAR_WORD_IDLE, (uintptr_t)p) : (uint64_t)(uintptr_t)p);
 }
 
 static void lost(struct bring_op *op, struct coming *c, int status)
@@ -134,7 +133,7 @@ static void arrived(struct far_request *r)
 
         far_race_window();
         if (status == 0) {
-            come_in(c->w, c->p, c->ahead);
+            come_in(c->w, c->p, c->idle);
         } else if (c->ahead || status == -ECANCELED) { /* who needs it asks again, and is told */
             far_at_publish(c->w, c->was);
             far_heap_drop(c->p);
@@ -216,20 +215,22 @@ static bool make_room(struct far_basket *b, const struct far_slot_place *place)
     return b->open != NULL;
 }
 
-static void fill(struct bring_op *op, struct far_word *w, void *p, uint64_t was, const struct far_slot_place *place, bool ahead)
+static void fill(struct bring_op *op, const struct coming *c, const struct far_slot_place *place)
 {
-    op->objects[op->n_objects++] = (struct coming){w, p, was, op->request.nsegs, (uint8_t)place->run, ahead};
+    op->objects[op->n_objects] = *c;
+    op->objects[op->n_objects].first = op->request.nsegs;
+    op->objects[op->n_objects++].count = (uint8_t)place->run;
     for (uint32_t i = 0; i < place->run; i++)
         op->segs[op->request.nsegs++] =
             (struct far_seg){.span = place->span, .offset = place->offset + i * place->granule, .length = place->granule,
-                             .gen = place->gen, .buf = (char *)p + i * place->granule};
+                             .gen = place->gen, .buf = (char *)c->p + i * place->granule};
 }
 
 /* An object that is all zero has no place on a node. */
-static enum far_brought bring_zero(struct far_word *w, void *p, uint32_t info, bool ahead)
+static enum far_brought bring_zero(struct far_word *w, void *p, uint32_t info, bool idle)
 {
     memset(p, 0, far_slab_class_bytes(far_slab_class(far_info_bytes(info))));
-    come_in(w, p, ahead);
+    come_in(w, p, idle);
     return FAR_BROUGHT_HERE;
 }
 
@@ -255,6 +256,7 @@ static void *room_for(struct far_basket *b, struct far_word *w, uint64_t at, int
 enum far_brought far_bring_add(struct far_basket *b, struct far_word *w, uint64_t at, int mode)
 {
     void *p = room_for(b, w, at, mode);
+    bool idle = b->ahead || (mode & FAR_MODE_NT);
     struct far_slot_place place;
 
     if (!p)
@@ -266,15 +268,16 @@ enum far_brought far_bring_add(struct far_basket *b, struct far_word *w, uint64_
     }
     far_race_window();
     far_word_set_dirty(w, 0);
+    far_word_unweigh(w);
     if (far_word_slot(w) == FAR_SLOT_NONE)
-        return bring_zero(w, p, far_at_info(at), b->ahead);
+        return bring_zero(w, p, far_at_info(at), idle);
     place = far_slab_place(far_word_slot(w));
     if (!make_room(b, &place)) {
         far_at_publish(w, at);
         far_heap_drop(p);
         return FAR_BROUGHT_NO_ROOM;
     }
-    fill(b->open, w, p, at, &place, b->ahead);
+    fill(b->open, &(struct coming){.w = w, .p = p, .was = at, .ahead = b->ahead, .idle = idle}, &place);
     far_counter_inc(b->ahead ? FAR_C_object_prefetches : FAR_C_object_fetches);
     return FAR_BROUGHT_CLAIMED;
 }

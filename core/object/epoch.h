@@ -3,8 +3,8 @@
  *
  *   context  what a thread shows (struct far_context): the epoch in which its outermost scope began, 0 outside
  *   epoch    counts grace periods; each context has a copy (`now`) that it takes when a scope begins
- *   tick     the evacuation clock, modulo 256: advances once per 1/16 of the budget brought in; each context has a copy. (Not
- *            of what is evicted: before the first eviction all would look equally cold.)
+ *   tick     the evacuation clock, modulo 256: advances once per 1/16 of the budget brought in. (Not of what is evicted: before
+ *            the first eviction all would look equally cold.)
  *   short    local memory is short: `now` is 0 in all contexts, so that outermost scopes ask first, and wait
  *
  * Guarantee of far_epoch_wait(): whoever was in a scope when far_epoch_advance() was called has left it, and what it wrote is

@@ -77,8 +77,14 @@ int far_evacuate_init(void)
 
 /* --- how much memory there is */
 
-/* What there is for objects: whole granules, and spare segments. Negative when the limit is passed. Where a page has no memory,
- * spare segments do not count: they are to become whole granules, which it can have. */
+/* Whether a page waits for memory (or for a buffer), and there is none. */
+static bool pages_starve(void)
+{
+    return far_atomic_load_relaxed(&far_pager.starved) && far_budget_free_pages() == 0;
+}
+
+/* What there is for objects: whole granules, and spare segments. Negative when the limit is passed. While pages starve,
+ * spare segments do not count: they are to become whole granules, which pages can have. */
 static int64_t free_pages(void)
 {
     uint64_t limit = far_budget_limit_pages();
@@ -89,7 +95,7 @@ static int64_t free_pages(void)
     left = (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages);
     if (left > 0)
         left -= left % granule;
-    return far_atomic_load_relaxed(&far_pager.starved) ? left : left + (int64_t)far_heap_spare_pages();
+    return pages_starve() ? left : left + (int64_t)far_heap_spare_pages();
 }
 
 /* What threads in scopes may still need before they leave: the largest object for each, at most a quarter of the limit. Who is
@@ -151,6 +157,7 @@ void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind k
         return p;
     far_epoch_set_short(true);
     far_evacuate_kick();
+    far_service_kick_evacuator(); /* of pages, which may hold it all and not be used */
     return far_heap_alloc(word_index, info, kind, FAR_HEAP_FORCE);
 }
 
@@ -249,7 +256,7 @@ static void mark_filled(void)
 {
     int64_t s;
 
-    for (unsigned i = 0; i < SEGMENTS_MOST && (s = far_heap_next_filled(false)) >= 0; i++) {
+    for (unsigned i = 0; i < SEGMENTS_MOST && (s = far_heap_next_filled()) >= 0; i++) {
         far_heap_walk(s, mark_idle, NULL);
         far_heap_queue(s);
     }
@@ -258,20 +265,19 @@ static void mark_filled(void)
 /* Uses must be looked for long enough before memory is low, but not where it never is. */
 static bool is_half_full(void)
 {
-    return far_budget.limit_bytes && far_budget_used_bytes() > far_budget.limit_bytes / 2;
+    uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes);
+
+    return limit && far_budget_used_bytes() > limit / 2;
 }
 
 static void pick_segments(void)
 {
     uint64_t most = far_min(far_max(far_budget.limit_bytes / 16, 2ull * far_heap_segment_bytes()), (uint64_t)BATCH_BYTES);
-    enum far_heap_kind kind;
 
     for (uint64_t bytes = 0; bytes < most && ev.n_segments < SEGMENTS_MOST; bytes += far_heap_segment_bytes()) {
-        int64_t s = far_heap_pick(&kind);
-        bool marked = s >= 0;
+        bool marked;
+        int64_t s = far_heap_pick(&marked);
 
-        if (!marked)
-            s = far_heap_next_filled(true);
         if (s < 0)
             break;
         far_heap_walk(s, flag_in_segment, &marked);
@@ -313,7 +319,12 @@ static uint32_t bytes_of(const void *p)
 
 static bool is_hot(const struct flagged *f)
 {
-    return !f->flush && (f->used || far_word_is_weighed(f->w, far_epoch_tick()));
+    if (f->used || f->flush)
+        return !f->flush;
+    if (far_word_is_weighed(f->w, far_epoch_tick()))
+        return true;
+    far_word_unweigh(f->w); /* else it would count again when the clock comes round */
+    return false;
 }
 
 /* A new place for a hot object, unless the round would free too little then. */
@@ -465,18 +476,21 @@ static bool round_locked(bool evacuate)
 
 static void report(void)
 {
+    uint64_t bytes = far_heap_used_bytes() + far_heap_spare_pages() * FAR_OS_PAGE_SIZE;
+
     far_counter_set(FAR_C_objects, far_words_used()); /* a child has counters of its own */
-    far_heat_set_object_bytes(far_heap_used_bytes());
-    far_counter_set(FAR_C_object_bytes, far_heap_used_bytes() + far_heap_spare_pages() * FAR_OS_PAGE_SIZE);
+    far_heat_set_object_bytes(bytes);
+    far_counter_set(FAR_C_object_bytes, bytes);
 }
 
 /* Segments that are kept for reuse go when a page that somebody waits for has no memory, or metadata grew past the limit:
  * objects alone would only have them mapped again. */
 static void share_spares(void)
 {
-    bool is_over = far_budget.limit_bytes && far_budget_used_bytes() > far_budget.limit_bytes;
+    uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes);
+    bool is_over = limit && far_budget_used_bytes() > limit;
 
-    if ((far_atomic_load_relaxed(&far_pager.starved) || is_over) && far_heap_trim())
+    if ((pages_starve() || is_over) && far_heap_trim())
         far_fault_memory_freed();
 }
 

@@ -110,7 +110,9 @@ int far_heap_init(uint64_t window_bytes)
     heap.granules = reserve(heap.most * sizeof(*heap.granules));
     if (!heap.segments || !heap.granules)
         return -ENOMEM;
-    far_budget.step_pages = 5 * granule_bytes / FAR_OS_PAGE_SIZE / 4; /* else pages would never leave room for one */
+    far_atomic_raise_u64(&far_budget.overshoot_bytes, 2 * granule_bytes);
+    /* Else pages would never leave room for one. */
+    far_atomic_store_relaxed(&far_budget.step_pages, 5 * granule_bytes / FAR_OS_PAGE_SIZE / 4);
     heap.spare_granules_most = (uint32_t)far_max(limit / granule_bytes / SPARE_PARTS, UINT64_C(1));
     heap.shards_used = (uint32_t)far_min(far_max(limit / heap.bytes / OPEN_PARTS / FAR_HEAP_KINDS, UINT64_C(1)), (uint64_t)SHARDS);
     for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
@@ -474,41 +476,48 @@ static bool try_ref(struct segment *s)
     return false;
 }
 
-static int64_t pick_locked(struct far_list *list)
+/* The first of the list that is of that kind. */
+static int64_t pick_locked(struct far_list *list, enum far_heap_kind kind)
 {
     far_list_each(list, it) {
         struct segment *s = far_list_entry(it, struct segment, link);
 
-        if (!try_ref(s))
+        if (s->kind != kind || !try_ref(s))
             continue; /* segment_free waits for our lock */
         far_list_remove(&s->link);
-        heap.queued[s->kind]--;
+        heap.queued[kind]--;
         s->state = SEGMENT_PICKED;
         return s - heap.segments;
     }
     return -1;
 }
 
-int64_t far_heap_pick(enum far_heap_kind *kind)
+int64_t far_heap_pick(bool *looked_at)
 {
+    enum far_heap_kind kind;
     int64_t picked;
 
     far_mutex_lock(&heap.lock);
-    *kind = colder_locked();
-    picked = pick_locked(&heap.queues[*kind]);
+    kind = colder_locked();
+    picked = pick_locked(&heap.queues[kind], kind);
+    *looked_at = picked >= 0;
+    if (picked < 0)
+        picked = pick_locked(&heap.filled, kind);
     far_mutex_unlock(&heap.lock);
     return picked;
 }
 
-int64_t far_heap_next_filled(bool any)
+int64_t far_heap_next_filled(void)
 {
-    struct far_list *first;
+    struct segment *first;
     int64_t picked = -1;
 
     far_mutex_lock(&heap.lock);
-    first = far_list_first(&heap.filled);
-    if (first && (any || far_list_entry(first, struct segment, link)->tick != far_epoch_tick()))
-        picked = pick_locked(&heap.filled);
+    if (!far_list_is_empty(&heap.filled)) {
+        first = far_list_entry(far_list_first(&heap.filled), struct segment, link);
+        if (first->tick != far_epoch_tick())
+            picked = pick_locked(&heap.filled, (enum far_heap_kind)first->kind);
+    }
     far_mutex_unlock(&heap.lock);
     return picked;
 }

@@ -85,13 +85,13 @@ static inline uint32_t far_head_info(uint64_t head)
 
 /* --- for the evacuator */
 
-/* The next segment to empty, out of its queue and with a reference; -1: none. */
-int64_t far_heap_pick(enum far_heap_kind *kind);
+/* The next segment to empty, out of its list and with a reference; -1: none. looked_at: far_heap_queue was called for it. */
+int64_t far_heap_pick(bool *looked_at);
 /* Calls fn for each object in it, dead ones included. */
 void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg), void *arg);
-/* The next segment that was filled, and waits to be looked at before it is queued, with a reference; -1: none. Of those that were
- * filled before the clock's present tick, unless it is `any`. */
-int64_t far_heap_next_filled(bool any);
+/* The next segment that was filled before the clock's present tick, and waits to be looked at before it is queued, with a
+ * reference; -1: none. */
+int64_t far_heap_next_filled(void);
 /* It was looked at: into its queue; drops next_filled's reference. */
 void far_heap_queue(int64_t segment);
 /* Drops pick's reference; what is still referred to counts as filled anew, and MAIN. */

@@ -91,13 +91,16 @@ void far_object_destroy(struct far_word *w, size_t count)
 
 /* --- access */
 
-/* An idle object is used: from here on programs find it by themselves. A non-temporal use leaves it idle. */
-static void note_use(struct far_word *w, int mode)
+/* An idle object is used: from here on programs find it by themselves. A non-temporal use leaves it idle. false: the word
+ * has changed. */
+static bool note_use(struct far_word *w, uint64_t at, int mode)
 {
-    uint64_t at = far_at_load(w);
-
-    if (far_at_state(at) == FAR_WORD_IDLE && !(mode & FAR_MODE_NT) && far_at_cas(w, &at, (uint64_t)(uintptr_t)far_at_address(at)))
-        far_word_unweigh(w);
+    if (far_at_state(at) != FAR_WORD_IDLE || (mode & FAR_MODE_NT))
+        return true;
+    if (!far_at_cas(w, &at, (uint64_t)(uintptr_t)far_at_address(at)))
+        return false;
+    far_word_unweigh(w);
+    return true;
 }
 
 /* The evacuator has it for a moment. */
@@ -235,9 +238,10 @@ void *far_object_deref(struct far_word *w, int mode)
         if (far_mutation(FAR_MUTATION_NO_RESCUE) && far_at_state(at) == FAR_WORD_EVAC)
             return far_at_address(at);
         if (far_at_is_at_home(at)) {
+            if (!note_use(w, at, mode))
+                continue; /* the evacuator is after it: the rescue */
             if (mode & FAR_MODE_WRITE)
                 far_word_set_dirty(w, 1);
-            note_use(w, mode);
             return far_at_address(at);
         }
         if (bring_here(w, mode) < 0)
@@ -303,7 +307,7 @@ int far_object_fetch(struct far_word *const *w, size_t n, int mode)
         int one = bring_here(w[i], mode);
 
         if (one == 0)
-            note_use(w[i], mode);
+            note_use(w[i], far_at_load(w[i]), mode);
         else
             ret = one;
     }

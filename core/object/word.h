@@ -1,8 +1,9 @@
 /*
  * word.h - the state of one far object: 8 bytes, changed by compare-and-swap only.
  *
- * A word (struct far_word of include/far/object.h) is what a handle points to. While its object is here and nobody is after
- * it, `at` is the object's address and nothing else; every other state has the sign bit set:
+ * A word (struct far_word of include/far/object.h) is what a handle points to. While its object is here, nobody is
+ * after it, and it need not be told of its use, `at` is the object's address and nothing else; every other state has the sign
+ * bit set:
  *
  *   bit 63       1
  *   bits 62..60  state
@@ -11,12 +12,13 @@
  *   bits 17..0   others: bytes of the object; bits 30..18 its type; bits 42..31 evacuation clock when it went (REMOTE)
  *
  *   state     object           who may change it, to what
- *   resident  here             evacuator -> IDLE, EVAC
- *   IDLE      here             the same, and not used since the evacuator looked: dereference -> resident, evacuator -> EVAC
+ *   resident  here             evacuator -> IDLE, EVAC; FAR_COLD -> IDLE
+ *   IDLE      here, and not used since it was marked, or came ahead or non-temporally: dereference -> resident (a non-temporal one
+ *             leaves it), evacuator -> EVAC
  *   EVAC      here             evacuator -> COPYING, resident; anybody who dereferences -> resident (the rescue)
  *   COPYING   the evacuator's  evacuator -> resident (elsewhere, or given up), VICTIM, REMOTE; in bounded time, never blocking
  *   VICTIM    here, being sent dereference -> FETCHING; acknowledgement -> REMOTE; failed write -> resident
- *   FETCHING  on its way       who brings it -> resident, REMOTE (given up), LOST; others wait
+ *   FETCHING  on its way       who brings it -> resident, IDLE, REMOTE (given up), LOST; others wait
  *   REMOTE    on a node        dereference, prefetch -> FETCHING. Without a slot the object is all zero
  *   LOST      nowhere          nobody. Touching it is SIGBUS, or -EIO
  *   FREE      none             the word slab (bits 31..0: next free word)
@@ -165,7 +167,6 @@ static inline void far_at_sleep(struct far_word *w, uint64_t at, uint64_t timeou
     far_os_futex_wait((const uint32_t *)&w->at + 1, (uint32_t)((at | FAR_WORD_WAITED) >> 32), timeout_ns);
 }
 
-/* Bytes beside the word that threads of the program write as they go. */
 /* FAR_HOT at the clock's `tick`: it counts as used for so many ticks, unless it is used sooner. (0: not weighed.) */
 #define FAR_WEIGHT_TICKS 32u
 

@@ -15,6 +15,7 @@
 
 #define FREE_NONE   0u                /* index 0 is never given out: it ends the free list */
 #define SMALL_BYTES FAR_OS_HUGE_BYTES /* the first ones are on small pages: a program of few objects stays small */
+#define AHEAD_BYTES (FAR_OS_HUGE_BYTES / 2)
 
 struct far_word *far_words_base;
 size_t far_words_bytes;
@@ -44,19 +45,23 @@ int far_words_init(void)
     return far_words_base ? 0 : error;
 }
 
+static uint64_t meta_for(uint64_t bytes)
+{
+    return far_align_up(bytes, bytes > SMALL_BYTES && far_budget_takes_huge() ? FAR_OS_HUGE_BYTES : FAR_OS_PAGE_SIZE);
+}
+
+/* A huge page is counted ahead of its use, so that it is while that fits the budget. */
 static void count_meta_locked(void)
 {
-    uint64_t bytes = ws.top * sizeof(struct far_word), used = bytes;
-    uint64_t step = FAR_OS_PAGE_SIZE;
+    uint64_t used = meta_for(ws.top * sizeof(struct far_word));
+    uint64_t ahead = meta_for(ws.top * sizeof(struct far_word) + AHEAD_BYTES);
 
-    if (bytes > SMALL_BYTES / 2 && far_budget_takes_huge()) {
-        step = FAR_OS_HUGE_BYTES;
-        bytes += FAR_OS_HUGE_BYTES / 2; /* ahead of its use, so that it comes while it fits the budget */
-    }
-    bytes = far_align_up(bytes, step);
-    if (bytes > ws.meta_bytes && (used > ws.meta_bytes || far_budget_free_pages() >= (bytes - ws.meta_bytes) / FAR_OS_PAGE_SIZE)) {
-        far_budget_add_meta((int64_t)(bytes - ws.meta_bytes));
-        ws.meta_bytes = bytes;
+    if (ahead > used && ahead > ws.meta_bytes && ahead >= SMALL_BYTES + FAR_OS_HUGE_BYTES &&
+        far_budget_free_pages() >= (ahead - ws.meta_bytes) / FAR_OS_PAGE_SIZE)
+        used = ahead;
+    if (used > ws.meta_bytes) {
+        far_budget_add_meta((int64_t)(used - ws.meta_bytes));
+        ws.meta_bytes = used;
     }
 }
 

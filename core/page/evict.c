@@ -18,11 +18,11 @@
 static bool is_short(unsigned marks)
 {
     uint64_t free = far_budget_free_pages();
+    uint64_t low = far_budget_low_pages(), step = far_atomic_load_relaxed(&far_budget.step_pages);
 
     if (free == UINT64_MAX || far_atomic_load_relaxed(&far_pager.no_evict))
         return false;
-    return free < marks * far_max(far_budget_low_pages(), far_budget.step_pages) / far_heat_patience(FAR_SIDE_PAGES) +
-                      far_victims_untouched();
+    return free < marks * far_max(low / far_heat_patience(FAR_SIDE_PAGES), step) + far_victims_untouched();
 }
 
 bool far_evict_needed(void)

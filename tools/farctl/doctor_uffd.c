@@ -181,13 +181,13 @@ static void check_features(struct far_report *report, uint64_t features)
     }
 }
 
-/* Zero page, write-protect, copy and (if there is one) move, on two pages: what the library does all day. */
+/* Copy, write-protect, copy protected and (if there is one) move, on two pages: what the library does all day. */
 static const char *try_operations(int fd, uint64_t features, char *mem)
 {
     struct uffdio_api api = {.api = UFFD_API, .features = features};
     struct uffdio_register reg = {.range = {(uintptr_t)mem, 2 * PAGE},
                                   .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP};
-    struct uffdio_zeropage zero = {.range = {(uintptr_t)mem, PAGE}, .mode = UFFDIO_ZEROPAGE_MODE_DONTWAKE};
+    struct uffdio_copy zero = {.dst = (uintptr_t)mem, .src = (uintptr_t)mem + 2 * PAGE, .len = PAGE, .mode = UFFDIO_COPY_MODE_DONTWAKE};
     struct uffdio_writeprotect wp = {.range = {(uintptr_t)mem, PAGE}, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
     struct uffdio_copy copy = {.dst = (uintptr_t)mem + PAGE,
                                .src = (uintptr_t)mem + 2 * PAGE,
@@ -199,8 +199,8 @@ static const char *try_operations(int fd, uint64_t features, char *mem)
         return "UFFDIO_API";
     if (ioctl(fd, UFFDIO_REGISTER, &reg))
         return "UFFDIO_REGISTER";
-    if (ioctl(fd, UFFDIO_ZEROPAGE, &zero))
-        return "UFFDIO_ZEROPAGE";
+    if (ioctl(fd, UFFDIO_COPY, &zero))
+        return "UFFDIO_COPY";
     if (ioctl(fd, UFFDIO_WRITEPROTECT, &wp))
         return "UFFDIO_WRITEPROTECT";
     mem[2 * PAGE] = 42;
