@@ -487,10 +487,10 @@ static void report(void)
  * objects alone would only have them mapped again. */
 static void share_spares(void)
 {
-    uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes);
-    bool is_over = limit && far_budget_used_bytes() > limit;
+    uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes), used = far_budget_used_bytes();
+    uint64_t over = limit && used > limit ? far_div_up(used - limit, FAR_OS_PAGE_SIZE) : 0;
 
-    if ((pages_starve() || is_over) && far_heap_trim())
+    if ((over || pages_starve()) && far_heap_trim(over + 1))
         far_fault_memory_freed();
 }
 

@@ -321,18 +321,17 @@ void far_heap_drop(const void *p)
     unref(segment_of(p));
 }
 
-bool far_heap_trim(void)
+bool far_heap_trim(uint64_t pages)
 {
-    uint32_t n;
+    uint64_t went = 0;
 
     far_mutex_lock(&heap.lock);
-    n = heap.spare_granules;
-    while (heap.spare_granules) {
+    for (; heap.spare_granules && went < pages; went += far_heap_granule_pages()) {
         to_system_locked(granule_unlink_locked(far_list_first(&heap.spare)));
         heap.spare_granules--;
     }
     far_mutex_unlock(&heap.lock);
-    return n;
+    return went;
 }
 
 /* To the end of that list. The caller's reference keeps it from being freed meanwhile. */

@@ -101,8 +101,8 @@ uint32_t far_heap_segment_bytes(void);
 uint64_t far_heap_used_bytes(void);
 uint64_t far_heap_spare_pages(void);
 uint32_t far_heap_granule_pages(void);
-/* Gives granules that are all spare back to the system and the budget. False: there were none. */
-bool far_heap_trim(void);
+/* Gives granules that are all spare back to the system and the budget, as many as have so many pages. False: there were none. */
+bool far_heap_trim(uint64_t pages);
 /* Closes open segments, so that they can be picked. */
 void far_heap_close_open(void);
 

@@ -84,7 +84,7 @@ static void alloc__a_model(void **unused)
             unmake(i);
     far_heap_close_open();
     assert_true(far_heap_is_valid());
-    far_heap_trim();
+    far_heap_trim(UINT64_MAX);
     assert_int_equal(far_heap_used_bytes(), 0); /* all of it came back */
     assert_int_equal(far_budget.resident_pages, 0);
 }
@@ -126,7 +126,7 @@ static void pick__coldest_first(void **unused)
     far_heap_unpick(s);
     for (unsigned i = 0; i < 100; i++)
         unmake(i);
-    far_heap_trim();
+    far_heap_trim(UINT64_MAX);
     assert_int_equal(far_heap_used_bytes(), 0);
 }
 
