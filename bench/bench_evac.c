@@ -216,13 +216,12 @@ static void report(const struct bench_options *o, unsigned size, uint64_t mib)
 
 int main(int argc, char **argv)
 {
-    struct bench_extra extra[] = {{"--mib", "the budget in MiB (64)", true, "64"}, {NULL, NULL, false, NULL}};
-    const char *mib_default = extra[0].value;
+    struct bench_extra extra[] = {{"--mib", "the budget in MiB", true, "64"}, {NULL, NULL, false, NULL}};
     struct bench_options o;
     uint64_t mib;
 
     bench_parse(&o, "evac", "throughput of evacuation, and stalls of a thread that writes", argc, argv, extra);
-    mib = strtoull(o.quick && extra[0].value == mib_default ? "64" : extra[0].value, NULL, 0);
+    mib = strtoull(extra[0].value, NULL, 0);
     for (int run = 0; run < o.runs; run++)
         for (unsigned size = 0; size < SIZES; size++)
             run_size(&o, size, mib);

@@ -242,12 +242,8 @@ static void flag_in_segment(void *p, uint64_t head, void *marked)
 
 static void mark_idle(void *p, uint64_t head, void *unused)
 {
-    struct far_word *w = &far_words_base[far_head_word(head)];
-    uint64_t at = (uint64_t)(uintptr_t)p;
-
     (void)unused;
-    if (far_at_load(w) == at)
-        far_at_cas(w, &at, far_at_make(FAR_WORD_IDLE, (uintptr_t)p));
+    far_at_mark_idle(&far_words_base[far_head_word(head)], p);
 }
 
 /* Looks at segments some time after they were filled, so that it shows who is used from here on. Not at once: the first use of
@@ -319,9 +315,9 @@ static uint32_t bytes_of(const void *p)
 
 static bool is_hot(const struct flagged *f)
 {
-    if (f->used || f->flush)
-        return !f->flush;
-    if (far_word_is_weighed(f->w, far_epoch_tick()))
+    if (f->flush)
+        return false;
+    if (f->used || far_word_is_weighed(f->w, far_epoch_tick()))
         return true;
     far_word_unweigh(f->w); /* else it would count again when the clock comes round */
     return false;

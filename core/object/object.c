@@ -374,21 +374,22 @@ void far_object_unpin(struct far_word *w)
 
 void far_object_weigh(struct far_word *w, int weight)
 {
-    uint64_t at = far_at_load(w);
+    const void *p = (const void *)(uintptr_t)far_at_load(w);
 
     if (weight > 0)
         far_word_weigh(w, far_epoch_tick());
     else
         far_word_unweigh(w);
-    if (weight < 0 && far_heap_holds((const void *)(uintptr_t)at)) /* and nobody is after it */
-        far_at_cas(w, &at, far_at_make(FAR_WORD_IDLE, at));
+    if (weight < 0 && far_heap_holds(p)) /* and nobody is after it */
+        far_at_mark_idle(w, p);
 }
 
 bool far_object_is_here(const struct far_word *w)
 {
-    enum far_word_state_ s = far_at_state(far_at_load(w));
+    uint64_t at = far_at_load(w);
+    enum far_word_state_ s = far_at_state(at);
 
-    return s == FAR_WORD_RESIDENT || s == FAR_WORD_IDLE || s == FAR_WORD_EVAC || s == FAR_WORD_COPYING || s == FAR_WORD_VICTIM;
+    return far_at_is_at_home(at) || s == FAR_WORD_EVAC || s == FAR_WORD_COPYING || s == FAR_WORD_VICTIM;
 }
 
 int far_object_flush(struct far_word *w)

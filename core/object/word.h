@@ -150,6 +150,15 @@ static inline bool far_at_cas(struct far_word *w, uint64_t *seen, uint64_t to)
     return ok;
 }
 
+/* Resident with its object at p -> IDLE; nothing if it is not that (any more). */
+static inline void far_at_mark_idle(struct far_word *w, const void *p)
+{
+    uint64_t at = (uint64_t)(uintptr_t)p;
+
+    if (far_at_load(w) == at)
+        far_at_cas(w, &at, far_at_make(FAR_WORD_IDLE, at));
+}
+
 /* Ends COPYING or FETCHING, which is ours: release, so that who sees the address sees the object. */
 static inline void far_at_publish(struct far_word *w, uint64_t to)
 {

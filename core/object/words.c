@@ -45,19 +45,15 @@ int far_words_init(void)
     return far_words_base ? 0 : error;
 }
 
-static uint64_t meta_for(uint64_t bytes)
-{
-    return far_align_up(bytes, bytes > SMALL_BYTES && far_budget_takes_huge() ? FAR_OS_HUGE_BYTES : FAR_OS_PAGE_SIZE);
-}
-
-/* A huge page is counted ahead of its use, so that it is while that fits the budget. */
+/* A huge page is counted ahead of its use while that fits the budget, so that it does when it is used. */
 static void count_meta_locked(void)
 {
-    uint64_t used = meta_for(ws.top * sizeof(struct far_word));
-    uint64_t ahead = meta_for(ws.top * sizeof(struct far_word) + AHEAD_BYTES);
+    uint64_t used = ws.top * sizeof(struct far_word), ahead = used + AHEAD_BYTES;
+    bool huge = far_budget_takes_huge();
 
-    if (ahead > used && ahead > ws.meta_bytes && ahead >= SMALL_BYTES + FAR_OS_HUGE_BYTES &&
-        far_budget_free_pages() >= (ahead - ws.meta_bytes) / FAR_OS_PAGE_SIZE)
+    used = far_align_up(used, huge && used > SMALL_BYTES ? FAR_OS_HUGE_BYTES : FAR_OS_PAGE_SIZE);
+    ahead = huge && ahead > SMALL_BYTES ? far_align_up(ahead, FAR_OS_HUGE_BYTES) : used;
+    if (ahead > ws.meta_bytes && far_budget_free_pages() >= (ahead - ws.meta_bytes) / FAR_OS_PAGE_SIZE)
         used = ahead;
     if (used > ws.meta_bytes) {
         far_budget_add_meta((int64_t)(used - ws.meta_bytes));

@@ -51,7 +51,7 @@ static void flag(struct at *at)
 {
     STEP(at);
     struct word *w = word_of(&next, me->word);
-    bool free_to_go = (w->state == RESIDENT || w->state == IDLE) && !w->pins;
+    bool free_to_go = is_at_home(w) && !w->pins;
 
     if (free_to_go) {
         w->state = EVAC;

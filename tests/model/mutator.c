@@ -157,6 +157,14 @@ static void hold(struct mutator *me, unsigned block)
         has_it(me);
 }
 
+static void note_seen(struct mutator *me, const struct word *w)
+{
+    me->seen_state = w->state;
+    me->seen_at = w->at;
+    me->seen_waited = w->waited;
+    me->pc = M_SEEN;
+}
+
 static void load_word(struct at *at, unsigned m)
 {
     STEP(at, m);
@@ -167,16 +175,13 @@ static void load_word(struct at *at, unsigned m)
         w.at = me->seen_at;
     }
     forget_seen(me);
-    if (w.state == IDLE) { /* it will use what it saw, whatever becomes of the mark */
+    if (w.state == IDLE) { /* or, below, it is a non-temporal one, which leaves the mark */
         struct state marked = next;
 
-        marked.mutators[m].seen_state = w.state;
-        marked.mutators[m].seen_at = w.at;
-        marked.mutators[m].seen_waited = w.waited;
-        marked.mutators[m].pc = M_SEEN;
+        note_seen(&marked.mutators[m], &w);
         step(at, &marked, m, "sees that the object is idle", 0);
     }
-    if (w.state == RESIDENT || w.state == IDLE || (w.state == EVAC && at->config->fault == FAULT_NO_RESCUE)) {
+    if (is_at_home(&w) || (w.state == EVAC && at->config->fault == FAULT_NO_RESCUE)) {
         const char *text = me->to_write ? "has the address, %u, to write" : "has the address, %u, to read";
 
         hold(me, w.at);
@@ -191,10 +196,7 @@ static void load_word(struct at *at, unsigned m)
         buffered(&next, m, WORD_PLACE(me->word, dirty), 1);
         me->to_write = 2;
     }
-    me->seen_state = w.state;
-    me->seen_at = w.at;
-    me->seen_waited = w.waited;
-    me->pc = M_SEEN;
+    note_seen(me, &w);
     step(at, &next, m, "sees that the object is not resident", 0);
 }
 
@@ -280,10 +282,13 @@ static void unmark(struct at *at, unsigned m)
 
     if (!locked(&next, m))
         return;
-    if (is_as_seen(w, me))
-        w->state = RESIDENT;
+    if (!is_as_seen(w, me)) {
+        look_again(at, &next, m);
+        return;
+    }
+    w->state = RESIDENT;
     hold(me, me->seen_at);
-    step(at, &next, m, "takes IDLE off, or finds it changed, and has the address", 0);
+    step(at, &next, m, "takes IDLE off, and has the address", 0);
 }
 
 static void spin(struct at *at, unsigned m)

@@ -215,11 +215,6 @@ void reach(struct at *at, const struct state *next, const char *who, const char 
 
 static const uint8_t zero[MUTATORS];
 
-static bool is_at_home(const struct word *w)
-{
-    return w->state == RESIDENT || w->state == IDLE;
-}
-
 static const char *check_word_at_end(const struct state *s, const struct word *w, const uint8_t *written)
 {
     const uint8_t *in_slot = w->slot ? s->slots[w->slot - 1].data : zero;

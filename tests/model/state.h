@@ -137,6 +137,10 @@ static inline struct word *word_of(struct state *s, unsigned word)
 {
     return &s->words[word - 1];
 }
+static inline bool is_at_home(const struct word *w)
+{
+    return w->state == RESIDENT || w->state == IDLE;
+}
 static inline struct block *block_of(struct state *s, unsigned block)
 {
     return &s->blocks[block - 1];
