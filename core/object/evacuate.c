@@ -161,10 +161,13 @@ void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind k
     return far_heap_alloc(word_index, info, kind, FAR_HEAP_FORCE);
 }
 
-void far_evacuate_note_freed(void)
+bool far_evacuate_note_freed(size_t waiting, size_t count)
 {
-    if (far_limbo_fresh() % FREED_ENOUGH == 0)
+    bool enough = waiting / FREED_ENOUGH != (waiting - count) / FREED_ENOUGH;
+
+    if (enough)
         far_evacuate_kick();
+    return enough;
 }
 
 const char *far_evacuate_obstacle(void)
@@ -191,16 +194,16 @@ static void say_why(uint64_t now)
         far_log_warn("no local memory for far objects is left and none can be freed: %s", far_evacuate_obstacle());
 }
 
-void far_evacuate_wait(void)
+void far_evacuate_wait(uint64_t most_ns)
 {
-    uint64_t since = far_now_ns();
+    uint64_t begin = far_now_ns(), since = begin;
     uint32_t progress = far_atomic_load_seq_cst(&ev.memory);
 
     if (!is_critical())
         return;
     far_evacuate_kick();
     far_counter_inc(FAR_C_object_waits);
-    while (is_critical() && far_now_ns() - since < NO_PROGRESS_NS) {
+    while (is_critical() && far_now_ns() - since < NO_PROGRESS_NS && far_now_ns() - begin < most_ns) {
         uint32_t seen = far_atomic_load_seq_cst(&ev.memory);
 
         if (seen != progress) {
@@ -209,7 +212,7 @@ void far_evacuate_wait(void)
         }
         far_os_futex_wait(&ev.memory, seen, FAR_NS_PER_MS);
     }
-    if (is_critical())
+    if (is_critical() && far_now_ns() - since >= NO_PROGRESS_NS)
         say_why(far_now_ns());
 }
 

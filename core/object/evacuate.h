@@ -35,10 +35,10 @@ bool far_evacuate_is_critical(void);
 void far_evacuate_memory_taken(void);
 /* Local memory is needed. */
 void far_evacuate_kick(void);
-/* Objects were freed. */
-void far_evacuate_note_freed(void);
-/* Waits at the start of a scope while local memory is short, as long as the evacuator gets on. */
-void far_evacuate_wait(void);
+/* `count` objects were freed, so many are `waiting` now. Whether that is enough to look at the memory again. */
+bool far_evacuate_note_freed(size_t waiting, size_t count);
+/* Waits outside of scopes while local memory is short, as long as the evacuator gets on. */
+void far_evacuate_wait(uint64_t most_ns);
 /* Puts one object away, looking so many times, a millisecond apart at most. 0 or -errno (-EBUSY). */
 int far_evacuate_one(struct far_word *w, unsigned tries);
 

@@ -16,7 +16,7 @@
 static struct {
     struct far_mutex lock;
     struct far_limbo fresh;
-    size_t waiting; /* atomic: fresh.n for those without the lock */
+    size_t waiting; /* atomic: words in it, for those without the lock */
 } limbo;
 
 static size_t bytes_of(size_t entries)
@@ -40,8 +40,20 @@ static void grow(struct far_limbo *l)
     l->most = most;
 }
 
+/* Objects that were made one after the other are often freed so, or in the opposite order. */
+static bool joins(struct far_limbo_entry *last, uint32_t first, uint32_t count)
+{
+    if (first + count != last->first && last->first + last->count != first)
+        return false;
+    last->first = far_min(first, last->first);
+    last->count += count;
+    return true;
+}
+
 void far_limbo_push(struct far_limbo *l, uint32_t first, uint32_t count)
 {
+    if (l->n && joins(&l->entries[l->n - 1], first, count))
+        return;
     if (l->n == l->most)
         grow(l);
     l->entries[l->n++] = (struct far_limbo_entry){first, count};
@@ -57,12 +69,15 @@ void far_limbo_clear(struct far_limbo *l)
     *l = (struct far_limbo){0};
 }
 
-void far_limbo_add(uint32_t first, uint32_t count)
+size_t far_limbo_add(uint32_t first, uint32_t count)
 {
     far_mutex_lock(&limbo.lock);
+    size_t waiting = limbo.waiting + count;
+
     far_limbo_push(&limbo.fresh, first, count);
-    far_atomic_store_relaxed(&limbo.waiting, limbo.fresh.n);
+    far_atomic_store_relaxed(&limbo.waiting, waiting);
     far_mutex_unlock(&limbo.lock);
+    return waiting;
 }
 
 void far_limbo_take(struct far_limbo *into)

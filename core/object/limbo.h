@@ -22,12 +22,12 @@ struct far_limbo {
     size_t n, most;
 };
 
-/* Ends the process with a message when there is no memory for it. */
+/* Adjacent ones become one entry. Ends the process with a message when there is no memory for it. */
 void far_limbo_push(struct far_limbo *l, uint32_t first, uint32_t count);
 void far_limbo_clear(struct far_limbo *l);
 
-/* The fresh list: add; take what is there (`into` must be empty); whether there is something. */
-void far_limbo_add(uint32_t first, uint32_t count);
+/* The fresh list: add, which returns how many words are in it; take what is there (`into` must be empty); how many words. */
+size_t far_limbo_add(uint32_t first, uint32_t count);
 void far_limbo_take(struct far_limbo *into);
 size_t far_limbo_fresh(void);
 void far_limbo_lock(void);

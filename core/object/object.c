@@ -30,6 +30,7 @@
 #define ROOM_NAP_NS  FAR_NS_PER_MS
 #define PINS_MOST    127u
 #define FLUSH_TRIES  64u
+#define WORDS_A_LOOK 256u /* a page of words: then whoever makes objects looks at the memory left */
 
 /* --- life */
 
@@ -77,6 +78,10 @@ struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t c
     }
     for (size_t i = 0; i < count; i++)
         far_atomic_store_release(&w[i].at, (int64_t)far_at_remote(far_info_make((uint32_t)bytes, (uint32_t)number), 0));
+    if (far_words_index(w) % WORDS_A_LOOK < count) {
+        far_evacuate_memory_taken();
+        far_object_rest();
+    }
     return w;
 }
 
@@ -85,8 +90,8 @@ void far_object_destroy(struct far_word *w, size_t count)
     for (size_t i = 0; i < count; i++)
         if (far_atomic_or_relaxed(&w[i].pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
             far_die("the far object %p was freed twice", (void *)&w[i]);
-    far_limbo_add(far_words_index(w), (uint32_t)count);
-    far_evacuate_note_freed();
+    if (far_evacuate_note_freed(far_limbo_add(far_words_index(w), (uint32_t)count), count))
+        far_object_rest();
 }
 
 /* --- access */

@@ -42,6 +42,13 @@ bool far_reap_is_waiting(void)
 
 void far_reap_release(void)
 {
+    if (!rp.dead.n) {
+        struct far_limbo empty = rp.dead;
+
+        rp.dead = rp.waiting;
+        rp.waiting = empty;
+        return;
+    }
     for (size_t i = 0; i < rp.waiting.n; i++)
         far_limbo_push(&rp.dead, rp.waiting.entries[i].first, rp.waiting.entries[i].count);
     far_limbo_clear(&rp.waiting);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "core/core.h"
 #include "core/object/bring.h"
@@ -17,6 +18,8 @@
 #include "core/object/words.h"
 #include "core/page/pager.h"
 #include "core/remote/nodes.h"
+
+#define REST_NS (5 * FAR_NS_PER_MS) /* whoever waits may hold locks that others in scopes want */
 
 static struct {
     struct far_mutex lock;
@@ -81,13 +84,25 @@ const void *far_object_thread(void)
     return &name;
 }
 
+static void wait_for_memory(uint64_t most_ns)
+{
+    if (far_epoch_is_short() && !far_epoch_is_inside(far_object_thread())) /* else memory would wait for us */
+        far_evacuate_wait(most_ns);
+}
+
+void far_object_rest(void)
+{
+    far_signals_block();
+    wait_for_memory(REST_NS);
+    far_signals_restore();
+}
+
 uint64_t far_object_enter(struct far_context *c)
 {
     uint64_t epoch;
 
     far_signals_block();
-    if (far_epoch_is_short() && !far_epoch_is_inside(far_object_thread())) /* else memory would wait for us */
-        far_evacuate_wait();
+    wait_for_memory(FAR_FOREVER);
     if (!c->known)
         pthread_setspecific(st.key, far_object_thread());
     far_epoch_add(c, far_object_thread());

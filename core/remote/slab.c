@@ -19,6 +19,7 @@
 #define MAX_SPANS    (1u << 16) /* of the 2^22 that a slot could name: 64 Ki spans of 64 MiB are 4 TiB */
 #define MAX_CLASSES  80 /* up to 64 KiB */
 
+#define KEEP_IDLE_NS    FAR_NS_PER_SEC /* a span without taken slots: whoever frees much often needs as much again at once */
 #define FULL_NAP_MIN_NS (5 * FAR_NS_PER_MS)
 #define FULL_NAP_MAX_NS (500 * FAR_NS_PER_MS)
 
@@ -32,6 +33,7 @@ struct span {
     uint64_t *taken;        /* a bit per slot */
     uint32_t *gens;         /* per slot */
     uint32_t slots, free, hint;
+    uint64_t idle_ns;       /* held, no slot taken: since when */
     uint32_t top;           /* no slot from here on was ever taken: its generation is still untouched memory */
     uint8_t class_index, state;
     bool shared, dead;
@@ -46,7 +48,7 @@ static struct {
     uint64_t taken_bytes;
     uint64_t class_bytes[MAX_CLASSES]; /* of the slots taken; written under the lock, read anywhere */
     struct far_list open[MAX_CLASSES];
-    unsigned idle[MAX_CLASSES]; /* spans without taken slots that are kept */
+    unsigned idle[MAX_CLASSES]; /* held spans without taken slots */
     uint64_t ask_ns, nap_ns;    /* atomic: full nodes are not asked before; how long that is, 0 = they are not full */
 } slab;
 
@@ -146,7 +148,7 @@ static int span_add_locked(uint64_t id, struct far_node *node, uint64_t bytes, u
     struct span *s = &slab.spans[index];
 
     *s = (struct span){.node = node, .id = id, .bytes = bytes, .taken = tables, .slots = slots, .free = slots,
-                       .class_index = (uint8_t)class_index, .state = SPAN_HELD};
+                       .class_index = (uint8_t)class_index, .state = SPAN_HELD, .idle_ns = far_now_coarse_ns()};
     s->gens = (uint32_t *)(s->taken + far_div_up(slots, 64));
     far_list_push_back(&slab.open[class_index], &s->link);
     slab.held++;
@@ -174,6 +176,19 @@ static uint64_t next_span_bytes(unsigned class_index)
     uint64_t bytes = far_pow2_ceil(far_atomic_load_relaxed(&slab.class_bytes[class_index]) / 2 + 1);
 
     return far_min(far_max(bytes, FAR_SPAN_SMALLEST_BYTES), FAR_SPAN_LARGEST_BYTES);
+}
+
+/* The idle span at `i` will not be taken from any more. */
+static void retire_locked(struct span *s)
+{
+    far_list_remove(&s->link);
+    slab.idle[s->class_index]--;
+    s->state = SPAN_RETURNING;
+}
+
+static bool is_idle(const struct span *s)
+{
+    return s->state == SPAN_HELD && s->free == s->slots && !s->shared && !s->dead;
 }
 
 /* Full nodes are asked again after a while, then after twice as long. */
@@ -271,15 +286,17 @@ unsigned far_slab_take(unsigned class_index, far_slot *slots, unsigned n)
     return got;
 }
 
-/* A span whose last slot was given back: kept if it is the only idle one, else on its way back. */
+/* A span whose last slot was given back: kept for a while, behind those that are in use. */
 static void span_emptied_locked(struct span *s)
 {
-    if (!s->shared && !s->dead && !slab.idle[s->class_index]) {
-        slab.idle[s->class_index]++;
+    far_list_remove(&s->link);
+    if (s->shared || s->dead) {
+        s->state = SPAN_RETURNING;
         return;
     }
-    far_list_remove(&s->link);
-    s->state = SPAN_RETURNING;
+    far_list_push_back(&slab.open[s->class_index], &s->link);
+    s->idle_ns = far_now_coarse_ns();
+    slab.idle[s->class_index]++;
 }
 
 void far_slab_give(far_slot slot)
@@ -357,12 +374,10 @@ void far_slab_share_all_locked(void)
 
         if (s->state != SPAN_HELD || s->shared)
             continue;
-        s->shared = true;
+        if (is_idle(s))
+            retire_locked(s);
         far_list_remove(&s->link);
-        if (s->free == s->slots) {
-            slab.idle[s->class_index]--;
-            s->state = SPAN_RETURNING;
-        }
+        s->shared = true;
     }
 }
 
@@ -383,14 +398,46 @@ static void unshare_locked(struct span *s)
         far_list_push_back(&slab.open[s->class_index], &s->link);
 }
 
-/* Index of the next span that needs a network call, from `i` on; 0 at the end. */
-static uint32_t next_untidy(uint32_t i, struct span *copy)
+/* The next span from `i` on that is to go: those retired, and those idle for `ns` that are more than `keep` of their class. */
+static bool next_to_go(uint32_t *i, uint64_t ns, unsigned keep, struct span *copy)
+{
+    uint64_t now_ns = far_now_coarse_ns();
+    bool found = false;
+
+    far_mutex_lock(&slab.lock);
+    for (; *i < slab.count && !found; ++*i) {
+        struct span *s = &slab.spans[*i];
+
+        if (is_idle(s) && slab.idle[s->class_index] > keep && now_ns - far_min(now_ns, s->idle_ns) >= ns)
+            retire_locked(s);
+        if (s->state == SPAN_RETURNING) {
+            *copy = *s;
+            span_remove_locked(s);
+            found = true;
+        }
+    }
+    far_mutex_unlock(&slab.lock);
+    return found;
+}
+
+/* All at once when some class got no memory. */
+static void give_back(void)
+{
+    bool full = far_atomic_load_relaxed(&slab.nap_ns);
+    struct span s;
+
+    for (uint32_t i = 1; next_to_go(&i, full ? 0 : KEEP_IDLE_NS, full ? 0 : 1, &s);)
+        slab.source.give_back(slab.source.ctx, s.node, s.id);
+}
+
+/* Index of the next shared span from `i` on; 0 at the end. */
+static uint32_t next_shared(uint32_t i, struct span *copy)
 {
     uint32_t found = 0;
 
     far_mutex_lock(&slab.lock);
     for (; i < slab.count && !found; i++)
-        if (slab.spans[i].state == SPAN_RETURNING || (slab.spans[i].state == SPAN_HELD && slab.spans[i].shared)) {
+        if (slab.spans[i].state == SPAN_HELD && slab.spans[i].shared) {
             *copy = slab.spans[i];
             found = i;
         }
@@ -403,15 +450,11 @@ unsigned far_slab_tidy(void)
     struct span s;
     unsigned shared = 0;
 
-    for (uint32_t i = 1; (i = next_untidy(i, &s)) != 0; i++) {
-        if (s.state == SPAN_RETURNING) {
-            far_mutex_lock(&slab.lock);
-            span_remove_locked(&slab.spans[i]);
-            far_mutex_unlock(&slab.lock);
-            slab.source.give_back(slab.source.ctx, s.node, s.id);
-        } else if (s.dead) {
+    give_back();
+    for (uint32_t i = 1; (i = next_shared(i, &s)) != 0; i++) {
+        if (s.dead)
             continue;
-        } else if (slab.source.holders(slab.source.ctx, s.node, s.id) == 1) {
+        if (slab.source.holders(slab.source.ctx, s.node, s.id) == 1) {
             far_mutex_lock(&slab.lock);
             if (slab.spans[i].state == SPAN_HELD)
                 unshare_locked(&slab.spans[i]);
@@ -429,12 +472,10 @@ void far_slab_node_died(const struct far_node *node)
         if (slab.spans[i].state != SPAN_UNUSED && slab.spans[i].node == node) {
             struct span *s = &slab.spans[i];
 
-            s->dead = true;
+            if (is_idle(s)) /* kept for reuse, which will not come */
+                retire_locked(s);
             far_list_remove(&s->link);
-            if (s->state == SPAN_HELD && s->free == s->slots) { /* kept for reuse, which will not come */
-                slab.idle[s->class_index]--;
-                s->state = SPAN_RETURNING;
-            }
+            s->dead = true;
         }
     far_mutex_unlock(&slab.lock);
 }

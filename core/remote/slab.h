@@ -14,7 +14,8 @@
  *      request only when no late byte of it can arrive.
  *   4. Slots of a shared span (a forked process may still read it) are never taken or written again until it is ours
  *      alone; they can be given back, which only counts.
- *   5. A span without taken slots goes back to its node, except one per class that is kept.
+ *   5. A span without taken slots goes back to its node after a second, except one per class that is kept; at once when
+ *      nodes are full and another class needs memory.
  *
  * Synchronization: one lock inside, held for memory operations only. Network calls (far_slab_grow, far_slab_tidy) run
  * outside it, on service threads.

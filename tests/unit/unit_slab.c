@@ -195,8 +195,10 @@ static void share(void)
         }
 }
 
+/* So late that no span is kept any more only because it was in use a moment ago. */
 static void tidy(void)
 {
+    clock_ns += 2 * FAR_NS_PER_SEC;
     unsigned still = 0, left = far_slab_tidy(), empty[128] = {0};
 
     for (unsigned i = 1; i <= m.n_spans; i++) {
@@ -362,6 +364,41 @@ static void slab_grow__spans_grow_with_what_is_taken(void **unused)
     assert_true(far_budget.meta_bytes == meta);
 }
 
+/* Whoever frees much and takes as much again gets the same spans: no node is asked, nor clears memory. */
+static void slab_tidy__keeps_spans_for_a_second(void **unused)
+{
+    unsigned page = far_slab_class(4096), other = far_slab_class(64), asked;
+
+    start();
+    assert_int_equal(grow(page), 0);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(grow_soon(page, 0), 0);
+    take(page, 64);
+    while (m.n)
+        give(m.n - 1);
+    clock_ns += FAR_NS_PER_SEC / 2;
+    far_slab_tidy();
+    assert_int_equal(m.held, 4);
+    asked = m.asked;
+    take(page, 64);
+    assert_int_equal(m.n, 64);
+    assert_int_equal(m.asked, asked);
+    while (m.n)
+        give(m.n - 1);
+    tidy();
+    assert_int_equal(m.held, 1);
+
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(grow(page), 0);
+    m.full_above = 1;
+    assert_int_equal(grow(other), -ENOSPC); /* and what is idle goes at once, all of it */
+    far_slab_tidy();
+    assert_int_equal(m.held, 0);
+    m.full_above = FAR_SPAN_LARGEST_BYTES;
+    agrees();
+    finish();
+}
+
 static void slab_share_all__slots_are_neither_written_nor_taken(void **unused)
 {
     unsigned c = far_slab_class(4096), n;
@@ -499,6 +536,7 @@ int main(void)
         cmocka_unit_test(slab_grow__smaller_when_the_node_is_nearly_full),
         cmocka_unit_test(slab_grow__every_class),
         cmocka_unit_test(slab_grow__spans_grow_with_what_is_taken),
+        cmocka_unit_test(slab_tidy__keeps_spans_for_a_second),
         cmocka_unit_test(slab_share_all__slots_are_neither_written_nor_taken),
         cmocka_unit_test(slab_node_died__its_slots_are_only_given_back),
         cmocka_unit_test(slab_rehome__the_same_slots_on_other_nodes),
