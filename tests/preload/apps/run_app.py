@@ -41,13 +41,14 @@ def main():
     parser.add_argument("app", nargs="?", choices=sorted(workloads.ALL))
     parser.add_argument("--build", required=True, type=os.path.abspath, help="the build tree")
     parser.add_argument("--percent", type=int, nargs="+", default=[25])
+    parser.add_argument("--timeout", type=int, default=workloads.TIMEOUT_S, help="seconds for each run")
     parser.add_argument("--prepare", action="store_true", help="only make the input")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE for farctl run")
     args = parser.parse_args()
     data = dataset.Dataset(os.path.join(args.build, "apps"), getattr(workloads.ALL.get(args.app), "share", 1.0))
     if args.prepare:
         return 0
-    app = workloads.make(args.app, data)
+    app = workloads.make(args.app, data, timeout=args.timeout)
     if app.lacks():
         print("skipped: apt-get install", app.lacks())
         return 77
