@@ -321,7 +321,7 @@ class Xz(Workload):
 
 class Perl(Workload):
     """perl hashes of every word of the index."""
-    name, program, package, share = "perl", "perl", "perl-base", 0.35
+    name, program, package, share = "perl", "perl", "perl-base", 0.11
     SCRIPT = ("my (%n, %at); while (<>) { my $l = $.; for (split) { $n{$_}++; push @{$at{$_}}, $l if @{$at{$_}||[]} < 8 } }"
               "print map { \"$_ $n{$_} @{$at{$_}}\\n\" } sort keys %n")
 
