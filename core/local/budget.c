@@ -28,7 +28,7 @@ uint64_t far_budget_used_bytes(void)
            far_atomic_load_relaxed(&far_budget.meta_bytes);
 }
 
-uint64_t far_budget_limit_pages(void)
+static uint64_t hard_limit_pages(void)
 {
     uint64_t meta = far_atomic_load_relaxed(&far_budget.meta_bytes);
     uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes);
@@ -36,6 +36,13 @@ uint64_t far_budget_limit_pages(void)
     if (!limit)
         return UINT64_MAX;
     return meta >= limit ? 0 : (limit - meta) / FAR_OS_PAGE_SIZE;
+}
+
+uint64_t far_budget_limit_pages(void)
+{
+    uint64_t limit = hard_limit_pages(), slack = far_atomic_load_relaxed(&far_budget.slack_pages);
+
+    return limit == UINT64_MAX ? limit : limit - far_min(limit, slack);
 }
 
 uint64_t far_budget_free_pages(void)
@@ -93,7 +100,7 @@ bool far_budget_charge(unsigned n)
 
 bool far_budget_force(unsigned n)
 {
-    uint64_t limit = far_budget_limit_pages();
+    uint64_t limit = hard_limit_pages();
 
     if (!take_up_to(limit, n)) {
         if (!take_up_to(limit + far_atomic_load_relaxed(&far_budget.overshoot_bytes) / FAR_OS_PAGE_SIZE, n))

@@ -7,7 +7,8 @@
  * mapped for itself, as touched, and what far_core_account_meta() adds.
  *
  * Guarantee: in use <= limit, except for pages charged by force (see far_budget_force), which are counted and bounded
- * by the overshoot. A limit of 0 is no limit.
+ * by the overshoot. A limit of 0 is no limit. Others leave the slack, so that what was taken by force is within the limit most
+ * of the time, and need not be given back to the system only to be taken again.
  *
  * Synchronization: counters are atomic; any thread may charge. The watermarks are set at start and when the
  * metadata grows.
@@ -24,6 +25,7 @@ struct far_budget {
     uint64_t meta_bytes;      /* atomic */
     uint64_t resident_pages;  /* atomic */
     uint64_t peak_bytes;      /* atomic */
+    uint64_t slack_pages;     /* atomic: of the limit, for charges by force alone; 0 until there are objects */
     uint64_t step_pages;      /* atomic: what is to be free for one charge; 0 until there are objects */
 };
 
@@ -41,7 +43,7 @@ void far_budget_add_meta(int64_t bytes);
 
 /* Pages that may still be charged; UINT64_MAX without a limit. */
 uint64_t far_budget_free_pages(void);
-/* Pages that the limit leaves beside the metadata; UINT64_MAX without a limit. */
+/* Pages that the limit leaves beside the metadata and the slack; UINT64_MAX without a limit. */
 uint64_t far_budget_limit_pages(void);
 /* Below this many free pages the evacuator starts, and goes on until there are twice as many. */
 uint64_t far_budget_low_pages(void);

@@ -25,7 +25,9 @@
 #define ALIGN_FROM   1024u       /* bytes from which objects are aligned to a cache line */
 #define SEGMENT_LEAST (128u << 10)
 #define SEGMENT_MOST  (1u << 20)
-#define SPARE_PARTS  8u           /* free granules kept for reuse: at most this part of the budget */
+#define LOOK_TICKS   2u           /* from when a segment is filled until it is looked at: by then what came ahead was used */
+#define SPARE_PARTS  4u           /* free granules kept for reuse: at most this part of the budget */
+#define SLACK_PARTS  40u /* of the budget: for memory that threads in scopes need */
 
 enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_QUEUED, SEGMENT_PICKED };
 
@@ -111,6 +113,7 @@ int far_heap_init(uint64_t window_bytes)
     if (!heap.segments || !heap.granules)
         return -ENOMEM;
     far_atomic_raise_u64(&far_budget.overshoot_bytes, 2 * granule_bytes);
+    far_atomic_store_relaxed(&far_budget.slack_pages, far_max(limit / SLACK_PARTS, granule_bytes) / FAR_OS_PAGE_SIZE);
     /* Else pages would never leave room for one. */
     far_atomic_store_relaxed(&far_budget.step_pages, 5 * granule_bytes / FAR_OS_PAGE_SIZE / 4);
     heap.spare_granules_most = (uint32_t)far_max(limit / granule_bytes / SPARE_PARTS, UINT64_C(1));
@@ -514,7 +517,7 @@ int64_t far_heap_next_filled(void)
     far_mutex_lock(&heap.lock);
     if (!far_list_is_empty(&heap.filled)) {
         first = far_list_entry(far_list_first(&heap.filled), struct segment, link);
-        if (first->tick != far_epoch_tick())
+        if ((uint8_t)(far_epoch_tick() - first->tick) >= LOOK_TICKS)
             picked = pick_locked(&heap.filled, (enum far_heap_kind)first->kind);
     }
     far_mutex_unlock(&heap.lock);

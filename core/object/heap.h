@@ -89,7 +89,7 @@ static inline uint32_t far_head_info(uint64_t head)
 int64_t far_heap_pick(bool *looked_at);
 /* Calls fn for each object in it, dead ones included. */
 void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg), void *arg);
-/* The next segment that was filled before the clock's present tick, and waits to be looked at before it is queued, with a
+/* The next segment that was filled a while (LOOK_TICKS of the clock) ago, and waits to be looked at before it is queued, with a
  * reference; -1: none. */
 int64_t far_heap_next_filled(void);
 /* It was looked at: into its queue; drops next_filled's reference. */

@@ -43,6 +43,27 @@ static void budget_charge__up_to_the_limit(void **unused)
     assert_true(far_budget.peak_bytes == 100 * PAGE);
 }
 
+/* What is taken by force lies within the limit first; only beyond it does it count as an event. */
+static void budget_charge__leaves_the_slack(void **unused)
+{
+    uint64_t events = far_counter_get(FAR_C_over_budget_events);
+
+    far_budget_init(100 * PAGE, 10 * PAGE);
+    far_budget.slack_pages = 20;
+    assert_int_equal(far_budget_free_pages(), 80);
+    assert_true(far_budget_charge(80));
+    assert_false(far_budget_charge(1));
+    assert_int_equal(far_budget_free_pages(), 0);
+    assert_true(far_budget_force(20));
+    assert_int_equal(far_counter_get(FAR_C_over_budget_events), events);
+    assert_true(far_budget_force(10));
+    assert_int_equal(far_counter_get(FAR_C_over_budget_events), events + 1);
+    assert_false(far_budget_force(1));
+    far_budget_add_meta(95 * PAGE); /* no slack is left of so little */
+    assert_int_equal(far_budget_limit_pages(), 0);
+    far_budget_add_meta(-95 * (int64_t)PAGE);
+}
+
 static void budget_force__up_to_the_overshoot_and_counted(void **unused)
 {
     uint64_t events = far_counter_get(FAR_C_over_budget_events);
@@ -164,6 +185,7 @@ int main(void)
         cmocka_unit_test(budget_init__no_limit),
         cmocka_unit_test(budget_lift__no_limit_from_there_on),
         cmocka_unit_test(budget_charge__up_to_the_limit),
+        cmocka_unit_test(budget_charge__leaves_the_slack),
         cmocka_unit_test(budget_force__up_to_the_overshoot_and_counted),
         cmocka_unit_test(budget_add_meta__takes_from_the_pages),
         cmocka_unit_test(budget_low_pages__leaves_room_for_the_resident),
