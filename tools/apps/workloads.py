@@ -320,10 +320,10 @@ class Xz(Workload):
 
 
 class Perl(Workload):
-    """perl hashes of every word of the index."""
-    name, program, package, share = "perl", "perl", "perl-base", 0.11
-    SCRIPT = ("my (%n, %at); while (<>) { my $l = $.; for (split) { $n{$_}++; push @{$at{$_}}, $l if @{$at{$_}||[]} < 8 } }"
-              "print map { \"$_ $n{$_} @{$at{$_}}\\n\" } sort keys %n")
+    """perl, an index of every line by its first word, and the lines in that order."""
+    name, program, package, share = "perl", "perl", "perl-base", 0.6
+    SCRIPT = ("my (@lines, %at); while (<>) { push @lines, $_; my ($k) = split /[: ]/; push @{$at{$k}}, $#lines }"
+              "for my $k (sort keys %at) { print \"$k \", scalar @{$at{$k}}, \"\\n\"; print $lines[$_] for @{$at{$k}} }")
 
     def run(self, launcher):
         return self.to_file(launcher, [shutil.which("perl", path=PATH), "-e", self.SCRIPT, self.data.lines],
