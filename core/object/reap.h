@@ -2,7 +2,8 @@
  * reap.h - freed objects after their grace period: what they own is freed with them, then words, memory and slots are given back.
  *
  * Chains and trees are taken apart with a worklist, not by recursion; a little at a time, so that nobody who needs memory
- * waits for the end of a list of ten million. An owner that is away is fetched if its type owns something.
+ * waits for the end of a list of ten million. An owner that is away is fetched if its type owns something; of one that was lost with
+ * its node nobody knows what it owned, and that stays.
  *
  * The evacuator's alone.
  */

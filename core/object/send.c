@@ -181,8 +181,10 @@ static int refill(unsigned class_index)
     int ret = 0;
 
     sd.ready[class_index].n = far_slab_take(class_index, sd.ready[class_index].slots, SLOTS);
-    if (sd.ready[class_index].n)
+    if (sd.ready[class_index].n) {
+        far_atomic_store_relaxed(&sd.obstacle, 0);
         return 0;
+    }
     if (far_now_ns() < sd.retry_ns)
         return far_send_obstacle();
     far_mutex_lock(&far_pager.evict_lock); /* grants are one at a time */

@@ -33,7 +33,7 @@ static int add_locked(const struct far_type *t)
             return (int)i;
     if (!ty.fields)
         ty.fields = far_os_map(FIELDS_MOST * sizeof(*ty.fields));
-    if (!ty.fields || ty.n + 1 == FAR_TYPES_MOST || ty.n_fields + t->n_fields > FIELDS_MOST)
+    if (!ty.fields || ty.n + 1 == FAR_TYPES_MOST || t->n_fields > FIELDS_MOST - ty.n_fields)
         return -ENOMEM;
     memcpy(&ty.fields[ty.n_fields], t->fields, t->n_fields * sizeof(*t->fields));
     ty.n++;

@@ -22,6 +22,17 @@ if(NOT FAR_SANITIZE MATCHES thread) # one thread
   set_tests_properties(object_inside PROPERTIES LABELS object TIMEOUT 60 SKIP_RETURN_CODE 77)
 endif()
 
+# Single files of core/object behind the interface. Not under ThreadSanitizer, as above: one thread of the program's.
+if(NOT FAR_SANITIZE MATCHES thread)
+  foreach(name object_reap object_send)
+    far_object_program(${name})
+    target_link_libraries(${name} PRIVATE cmocka)
+    add_test(NAME ${name} COMMAND ${name})
+  endforeach()
+  add_test(NAME object_send.full COMMAND object_send full)
+  set_tests_properties(object_reap object_send object_send.full PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77)
+endif()
+
 set(far_object_seconds 6)
 set(far_object_data --local 16M --data 128M)
 set(far_object_environment TSAN_OPTIONS=history_size=7:die_after_fork=0)

@@ -321,7 +321,7 @@ class Xz(Workload):
 
 class Perl(Workload):
     """perl, an index of every line by its first word, and the lines in that order."""
-    name, program, package, share = "perl", "perl", "perl-base", 0.6
+    name, program, package, share = "perl", "perl", "perl-base", 0.75
     SCRIPT = ("my (@lines, %at); while (<>) { push @lines, $_; my ($k) = split /[: ]/; push @{$at{$k}}, $#lines }"
               "for my $k (sort keys %at) { print \"$k \", scalar @{$at{$k}}, \"\\n\"; print $lines[$_] for @{$at{$k}} }")
 
