@@ -21,6 +21,7 @@
 #include "core/object/send.h"
 #include "core/object/word.h"
 #include "core/object/words.h"
+#include "core/page/evict.h"
 #include "core/page/fault.h"
 #include "core/page/pager.h"
 #include "core/page/service.h"
@@ -194,13 +195,13 @@ static void say_why(uint64_t now)
         far_log_warn("no local memory for far objects is left and none can be freed: %s", far_evacuate_obstacle());
 }
 
-void far_evacuate_wait(uint64_t most_ns)
+bool far_evacuate_wait(uint64_t most_ns)
 {
     uint64_t begin = far_now_ns(), since = begin;
-    uint32_t progress = far_atomic_load_seq_cst(&ev.memory);
+    uint32_t first = far_atomic_load_seq_cst(&ev.memory), progress = first;
 
     if (!is_critical())
-        return;
+        return true;
     far_evacuate_kick();
     far_counter_inc(FAR_C_object_waits);
     while (is_critical() && far_now_ns() - since < NO_PROGRESS_NS && far_now_ns() - begin < most_ns) {
@@ -214,6 +215,7 @@ void far_evacuate_wait(uint64_t most_ns)
     }
     if (is_critical() && far_now_ns() - since >= NO_PROGRESS_NS)
         say_why(far_now_ns());
+    return progress != first || !is_critical();
 }
 
 /* --- 1: flags */
@@ -482,14 +484,30 @@ static void report(void)
     far_counter_set(FAR_C_object_bytes, bytes);
 }
 
+/* Whether the page path has an eighth of the limit or more. */
+static bool pages_are_many(void)
+{
+    uint64_t ours = far_heap_used_bytes() / FAR_OS_PAGE_SIZE + far_heap_spare_pages();
+    uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes) / FAR_OS_PAGE_SIZE;
+
+    return far_atomic_load_relaxed(&far_budget.resident_pages) >= ours + limit / 8;
+}
+
 /* Segments that are kept for reuse go when a page that somebody waits for has no memory, or metadata grew past the limit:
- * objects alone would only have them mapped again. */
-static void share_spares(void)
+ * objects alone would only have them mapped again. And a part at a time while pages are evicted that are many, and objects need
+ * nothing. */
+static void share_spares(bool needed)
 {
     uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes), used = far_budget_used_bytes();
-    uint64_t over = limit && used > limit ? far_div_up(used - limit, FAR_OS_PAGE_SIZE) : 0;
+    uint64_t resident = far_atomic_load_relaxed(&far_budget.resident_pages), most = far_budget_limit_pages(), go = 0;
 
-    if ((over || pages_starve()) && far_heap_trim(over + 1))
+    if (limit && used > limit)
+        go = far_div_up(used - limit, FAR_OS_PAGE_SIZE) + 1;
+    if (pages_starve())
+        go = far_max(go, resident - far_min(resident, most) + 1);
+    if (!go && limit && !needed && far_evict_needed() && pages_are_many())
+        go = far_heap_spare_pages() / 8 + 1;
+    if (go && far_heap_trim(go))
         far_fault_memory_freed();
 }
 
@@ -507,7 +525,7 @@ static uint64_t turn_locked(bool *needed)
         done = round_locked(*needed);
     if (done)
         bump(&ev.memory);
-    share_spares();
+    share_spares(*needed);
     report();
     if (far_reap_some())
         return 0;

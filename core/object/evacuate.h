@@ -6,7 +6,8 @@
  * low, when something was freed, or when somebody flushes an object.
  *
  * Guarantees
- *   - A program thread waits for a round only at the start of an outermost scope, and only while local memory is short.
+ *   - A program thread waits for a round only outside of scopes, and only while local memory is short: when one begins, and
+ *     for some milliseconds now and then when it makes or frees objects.
  *   - A round is bounded but for acknowledgements, which have the node's deadline; a thread that stays in its scope makes it
  *     give up, not wait.
  *   - Memory of an object is freed only after a node acknowledged its content.
@@ -37,8 +38,8 @@ void far_evacuate_memory_taken(void);
 void far_evacuate_kick(void);
 /* `count` objects were freed, so many are `waiting` now. Whether that is enough to look at the memory again. */
 bool far_evacuate_note_freed(size_t waiting, size_t count);
-/* Waits outside of scopes while local memory is short, as long as the evacuator gets on. */
-void far_evacuate_wait(uint64_t most_ns);
+/* Waits outside of scopes while local memory is short, as long as the evacuator gets on. false: it did not, and memory is short. */
+bool far_evacuate_wait(uint64_t most_ns);
 /* Puts one object away, looking so many times, a millisecond apart at most. 0 or -errno (-EBUSY). */
 int far_evacuate_one(struct far_word *w, unsigned tries);
 

@@ -130,6 +130,12 @@ int far_heap_init(uint64_t window_bytes)
     return 0;
 }
 
+void far_heap_give_up(void)
+{
+    far_atomic_store_relaxed(&far_budget.slack_pages, UINT64_C(0));
+    far_atomic_store_relaxed(&far_budget.step_pages, UINT64_C(0));
+}
+
 static uintptr_t address_of(uint32_t segment)
 {
     return far_heap_base + (uintptr_t)segment * heap.bytes;
@@ -509,6 +515,12 @@ int64_t far_heap_pick(bool *looked_at)
     return picked;
 }
 
+/* Objects have so little of the budget that they would go before they were looked at. */
+static bool is_queue_empty_locked(void)
+{
+    return far_list_is_empty(&heap.queues[FAR_HEAP_YOUNG]) && far_list_is_empty(&heap.queues[FAR_HEAP_MAIN]);
+}
+
 int64_t far_heap_next_filled(void)
 {
     struct segment *first;
@@ -517,7 +529,7 @@ int64_t far_heap_next_filled(void)
     far_mutex_lock(&heap.lock);
     if (!far_list_is_empty(&heap.filled)) {
         first = far_list_entry(far_list_first(&heap.filled), struct segment, link);
-        if ((uint8_t)(far_epoch_tick() - first->tick) >= LOOK_TICKS)
+        if ((uint8_t)(far_epoch_tick() - first->tick) >= (is_queue_empty_locked() ? 1 : LOOK_TICKS))
             picked = pick_locked(&heap.filled, (enum far_heap_kind)first->kind);
     }
     far_mutex_unlock(&heap.lock);

@@ -37,6 +37,8 @@ enum far_heap_kind { FAR_HEAP_YOUNG, FAR_HEAP_MAIN, FAR_HEAP_STREAM, FAR_HEAP_KI
 /* Reserves addresses for the budget and sets the segments' size. 0 or -ENOMEM. */
 int far_heap_init(uint64_t window_bytes);
 extern uintptr_t far_heap_base, far_heap_bytes;
+/* There will be no objects: pages need leave no room for them. */
+void far_heap_give_up(void);
 
 static inline bool far_heap_holds(const void *p)
 {

@@ -78,10 +78,8 @@ struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t c
     }
     for (size_t i = 0; i < count; i++)
         far_atomic_store_release(&w[i].at, (int64_t)far_at_remote(far_info_make((uint32_t)bytes, (uint32_t)number), 0));
-    if (far_words_index(w) % WORDS_A_LOOK < count) {
-        far_evacuate_memory_taken();
+    if (far_words_index(w) % WORDS_A_LOOK < count)
         far_object_rest();
-    }
     return w;
 }
 

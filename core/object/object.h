@@ -37,7 +37,7 @@ void far_object_weigh(struct far_word *w, int weight);
 bool far_object_is_here(const struct far_word *w);
 /* The first scope of a thread, or local memory is short: waits for some. Returns the epoch to enter. */
 uint64_t far_object_enter(struct far_context *c);
-/* Whoever makes and frees objects, a hundred at a time: waits while local memory is short, unless in a scope. */
+/* Now and then while objects are made and freed: looks at the memory left, and waits a little when it is short, unless in a scope. */
 void far_object_rest(void);
 /* The thread's name in epoch.h. */
 const void *far_object_thread(void);

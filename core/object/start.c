@@ -19,13 +19,16 @@
 #include "core/page/pager.h"
 #include "core/remote/nodes.h"
 
-#define REST_NS (5 * FAR_NS_PER_MS) /* whoever waits may hold locks that others in scopes want */
+/* Whoever rests may hold locks that others in scopes want: not long, and after a rest that brought nothing not for a while. */
+#define REST_NS       (5 * FAR_NS_PER_MS)
+#define REST_AGAIN_NS (100 * FAR_NS_PER_MS)
 
 static struct {
     struct far_mutex lock;
     uint32_t state; /* atomic: 0 not tried, 1 started, 2 failed */
     int error;
     bool forking;
+    uint64_t rest_ns;  /* atomic: no rests before */
     pthread_key_t key; /* its destructor forgets a thread's contexts */
 } st;
 
@@ -71,6 +74,8 @@ int far_objects_start(void)
     far_mutex_lock(&st.lock);
     if (st.state == 0) {
         st.error = start();
+        if (st.error < 0)
+            far_heap_give_up();
         far_atomic_store_release(&st.state, st.error < 0 ? 2u : 1u);
     }
     far_mutex_unlock(&st.lock);
@@ -84,16 +89,19 @@ const void *far_object_thread(void)
     return &name;
 }
 
-static void wait_for_memory(uint64_t most_ns)
+/* false: in vain. */
+static bool wait_for_memory(uint64_t most_ns)
 {
-    if (far_epoch_is_short() && !far_epoch_is_inside(far_object_thread())) /* else memory would wait for us */
-        far_evacuate_wait(most_ns);
+    /* In a scope: memory would wait for us. */
+    return !far_epoch_is_short() || far_epoch_is_inside(far_object_thread()) || far_evacuate_wait(most_ns);
 }
 
 void far_object_rest(void)
 {
     far_signals_block();
-    wait_for_memory(REST_NS);
+    far_evacuate_memory_taken();
+    if (far_epoch_is_short() && far_now_ns() >= far_atomic_load_relaxed(&st.rest_ns) && !wait_for_memory(REST_NS))
+        far_atomic_store_relaxed(&st.rest_ns, far_now_ns() + REST_AGAIN_NS);
     far_signals_restore();
 }
 

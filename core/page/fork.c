@@ -74,7 +74,7 @@ int far_core_fork_prepare(void)
     far_signals_block();
     far_service_hold_housekeeping();
     far_objects_fork_prepare_first();
-    far_slab_tidy();
+    far_slab_tidy(true);
     far_range_lock_write();
     far_objects_fork_prepare();
     lock_evict();

@@ -360,7 +360,7 @@ static void *housekeeper_main(void *unused)
         far_report_outside();
         far_mutex_lock(&sv.housekeeping);
         far_nodes_attach();
-        far_counter_set(FAR_C_children_live, far_slab_tidy() ? 1 : 0);
+        far_counter_set(FAR_C_children_live, far_slab_tidy(false) ? 1 : 0);
         far_mutex_unlock(&sv.housekeeping);
     }
     return unused;

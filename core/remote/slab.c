@@ -178,7 +178,7 @@ static uint64_t next_span_bytes(unsigned class_index)
     return far_min(far_max(bytes, FAR_SPAN_SMALLEST_BYTES), FAR_SPAN_LARGEST_BYTES);
 }
 
-/* The idle span at `i` will not be taken from any more. */
+/* An idle span will not be taken from any more. */
 static void retire_locked(struct span *s)
 {
     far_list_remove(&s->link);
@@ -309,8 +309,8 @@ void far_slab_give(far_slot slot)
     far_assert(granule < s->slots && (s->taken[granule / 64] >> granule % 64 & 1));
     s->taken[granule / 64] &= ~(UINT64_C(1) << granule % 64);
     count_taken_locked(s, -(int64_t)far_slab_class_bytes(s->class_index));
-    if (s->free++ == 0 && !s->shared && !s->dead)
-        far_list_push_back(&slab.open[s->class_index], &s->link);
+    if (s->free++ == 0 && !s->shared && !s->dead) /* before those that are idle */
+        far_list_push_front(&slab.open[s->class_index], &s->link);
     if (s->free == s->slots)
         span_emptied_locked(s);
     publish_locked();
@@ -395,7 +395,7 @@ static void unshare_locked(struct span *s)
 {
     s->shared = false;
     if (s->free && !s->dead)
-        far_list_push_back(&slab.open[s->class_index], &s->link);
+        far_list_push_front(&slab.open[s->class_index], &s->link);
 }
 
 /* The next span from `i` on that is to go: those retired, and those idle for `ns` that are more than `keep` of their class. */
@@ -420,13 +420,11 @@ static bool next_to_go(uint32_t *i, uint64_t ns, unsigned keep, struct span *cop
     return found;
 }
 
-/* All at once when some class got no memory. */
-static void give_back(void)
+static void give_back(bool all)
 {
-    bool full = far_atomic_load_relaxed(&slab.nap_ns);
     struct span s;
 
-    for (uint32_t i = 1; next_to_go(&i, full ? 0 : KEEP_IDLE_NS, full ? 0 : 1, &s);)
+    for (uint32_t i = 1; next_to_go(&i, all ? 0 : KEEP_IDLE_NS, all ? 0 : 1, &s);)
         slab.source.give_back(slab.source.ctx, s.node, s.id);
 }
 
@@ -445,12 +443,12 @@ static uint32_t next_shared(uint32_t i, struct span *copy)
     return found;
 }
 
-unsigned far_slab_tidy(void)
+unsigned far_slab_tidy(bool all)
 {
     struct span s;
     unsigned shared = 0;
 
-    give_back();
+    give_back(all || far_atomic_load_relaxed(&slab.nap_ns)); /* some class got no memory */
     for (uint32_t i = 1; (i = next_shared(i, &s)) != 0; i++) {
         if (s.dead)
             continue;

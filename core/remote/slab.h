@@ -14,8 +14,8 @@
  *      request only when no late byte of it can arrive.
  *   4. Slots of a shared span (a forked process may still read it) are never taken or written again until it is ours
  *      alone; they can be given back, which only counts.
- *   5. A span without taken slots goes back to its node after a second, except one per class that is kept; at once when
- *      nodes are full and another class needs memory.
+ *   5. A span without taken slots goes back to its node when it has had none for a second (far_slab_tidy), except one per class
+ *      that is kept; all of them when a node was full, and before a fork, which would share them.
  *
  * Synchronization: one lock inside, held for memory operations only. Network calls (far_slab_grow, far_slab_tidy) run
  * outside it, on service threads.
@@ -79,9 +79,9 @@ bool far_slab_is_writable(far_slot slot);
 void far_slab_share_all_locked(void);
 /* In the child: the same spans, reached through the child's own node objects. */
 void far_slab_rehome(struct far_node *const *from, struct far_node *const *to, unsigned n);
-/* Returns empty spans and asks whether shared ones are ours alone again. Blocks: housekeeping only. Returns how many spans are
- * still shared. */
-unsigned far_slab_tidy(void);
+/* Returns empty spans (invariant 5; `all`: at once) and asks whether shared ones are ours alone again. Blocks: housekeeping
+ * only. Returns how many spans are still shared. */
+unsigned far_slab_tidy(bool all);
 /* No new slots on a node that died. */
 void far_slab_node_died(const struct far_node *node);
 

@@ -32,7 +32,8 @@
  *     one that the function itself that called setjmp began after it.
  *   - Write through FAR_W only. FAR_R returns a pointer to const.
  *   - FAR_FREE at any time, once. Threads that are in a scope may go on with what they hold until they leave it.
- *   - FAR_R and FAR_W may be used in signal handlers; FAR_NEW and FAR_FREE not (as malloc and free).
+ *   - FAR_R and FAR_W may be used in signal handlers; FAR_NEW and FAR_FREE not (as malloc and free). Those may sleep some
+ *     milliseconds when local memory is short: no spin lock may be held.
  *   - A handle means something in its process only (and in a forked child, to its copy).
  *   - Threads that are killed by pthread_cancel inside a scope close it when they were compiled with -fexceptions, else
  *     when they end.

@@ -199,7 +199,7 @@ static void share(void)
 static void tidy(void)
 {
     clock_ns += 2 * FAR_NS_PER_SEC;
-    unsigned still = 0, left = far_slab_tidy(), empty[128] = {0};
+    unsigned still = 0, left = far_slab_tidy(false), empty[128] = {0};
 
     for (unsigned i = 1; i <= m.n_spans; i++) {
         struct fake_span *s = &m.spans[i];
@@ -251,7 +251,7 @@ static void finish(void)
     far_slab_lock();
     far_slab_share_all_locked(); /* the kept ones go, too */
     far_slab_unlock();
-    far_slab_tidy();
+    far_slab_tidy(false);
     assert_int_equal(m.held, 0);
     agrees();
 }
@@ -359,7 +359,7 @@ static void slab_grow__spans_grow_with_what_is_taken(void **unused)
     far_slab_lock();
     far_slab_share_all_locked();
     far_slab_unlock();
-    far_slab_tidy();
+    far_slab_tidy(false);
     assert_int_equal(m.held, 0);
     assert_true(far_budget.meta_bytes == meta);
 }
@@ -377,7 +377,7 @@ static void slab_tidy__keeps_spans_for_a_second(void **unused)
     while (m.n)
         give(m.n - 1);
     clock_ns += FAR_NS_PER_SEC / 2;
-    far_slab_tidy();
+    far_slab_tidy(false);
     assert_int_equal(m.held, 4);
     asked = m.asked;
     take(page, 64);
@@ -392,9 +392,14 @@ static void slab_tidy__keeps_spans_for_a_second(void **unused)
         assert_int_equal(grow(page), 0);
     m.full_above = 1;
     assert_int_equal(grow(other), -ENOSPC); /* and what is idle goes at once, all of it */
-    far_slab_tidy();
+    far_slab_tidy(false);
     assert_int_equal(m.held, 0);
     m.full_above = FAR_SPAN_LARGEST_BYTES;
+    assert_int_equal(grow(page), 0);
+    far_slab_tidy(false);
+    assert_int_equal(m.held, 1);
+    far_slab_tidy(true);
+    assert_int_equal(m.held, 0);
     agrees();
     finish();
 }
@@ -416,9 +421,9 @@ static void slab_share_all__slots_are_neither_written_nor_taken(void **unused)
     for (unsigned i = 0; i < m.n; i++)
         assert_false(far_slab_is_writable(m.at[i].slot));
     m.knows_holders = false; /* the node cannot say: shared it stays */
-    assert_int_equal(far_slab_tidy(), 1);
+    assert_int_equal(far_slab_tidy(false), 1);
     m.knows_holders = true;
-    assert_int_equal(far_slab_tidy(), 1);
+    assert_int_equal(far_slab_tidy(false), 1);
     m.spans[m.at[0].span].holders = 1;
     tidy();
     for (unsigned i = 0; i < m.n; i++)
