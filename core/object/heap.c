@@ -27,7 +27,7 @@
 #define SEGMENT_MOST  (1u << 20)
 #define LOOK_TICKS   2u           /* from when a segment is filled until it is looked at: by then what came ahead was used */
 #define SPARE_PARTS  4u           /* free granules kept for reuse: at most this part of the budget */
-#define SLACK_PARTS  40u /* of the budget: for memory that threads in scopes need */
+#define SLACK_PARTS  40u          /* of the budget: for memory that threads in scopes need */
 
 enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_QUEUED, SEGMENT_PICKED };
 

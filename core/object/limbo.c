@@ -69,6 +69,14 @@ void far_limbo_clear(struct far_limbo *l)
     *l = (struct far_limbo){0};
 }
 
+void far_limbo_swap(struct far_limbo *a, struct far_limbo *b)
+{
+    struct far_limbo was = *a;
+
+    *a = *b;
+    *b = was;
+}
+
 size_t far_limbo_add(uint32_t first, uint32_t count)
 {
     far_mutex_lock(&limbo.lock);
@@ -83,10 +91,7 @@ size_t far_limbo_add(uint32_t first, uint32_t count)
 void far_limbo_take(struct far_limbo *into)
 {
     far_mutex_lock(&limbo.lock);
-    struct far_limbo empty = *into;
-
-    *into = limbo.fresh;
-    limbo.fresh = empty;
+    far_limbo_swap(into, &limbo.fresh);
     far_atomic_store_relaxed(&limbo.waiting, (size_t)0);
     far_mutex_unlock(&limbo.lock);
 }

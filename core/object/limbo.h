@@ -25,6 +25,7 @@ struct far_limbo {
 /* Adjacent ones become one entry. Ends the process with a message when there is no memory for it. */
 void far_limbo_push(struct far_limbo *l, uint32_t first, uint32_t count);
 void far_limbo_clear(struct far_limbo *l);
+void far_limbo_swap(struct far_limbo *a, struct far_limbo *b);
 
 /* The fresh list: add, which returns how many words are in it; take what is there (`into` must be empty); how many words. */
 size_t far_limbo_add(uint32_t first, uint32_t count);

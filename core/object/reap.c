@@ -43,10 +43,7 @@ bool far_reap_is_waiting(void)
 void far_reap_release(void)
 {
     if (!rp.dead.n) {
-        struct far_limbo empty = rp.dead;
-
-        rp.dead = rp.waiting;
-        rp.waiting = empty;
+        far_limbo_swap(&rp.dead, &rp.waiting);
         return;
     }
     for (size_t i = 0; i < rp.waiting.n; i++)

@@ -100,7 +100,7 @@ void far_object_rest(void)
 {
     far_signals_block();
     far_evacuate_memory_taken();
-    if (far_epoch_is_short() && far_now_ns() >= far_atomic_load_relaxed(&st.rest_ns) && !wait_for_memory(REST_NS))
+    if (far_now_ns() >= far_atomic_load_relaxed(&st.rest_ns) && !wait_for_memory(REST_NS))
         far_atomic_store_relaxed(&st.rest_ns, far_now_ns() + REST_AGAIN_NS);
     far_signals_restore();
 }
