@@ -291,7 +291,7 @@ void rig_handle(void)
     for (int i = 0; i < n; i++)
         far_fault(&faults[i], far_now_ns());
     while (take_hint(false, &h))
-        far_fault_prefetch(h.page, h.pages);
+        far_fetch_hinted(h.page, h.pages);
     far_fault_flush();
     far_engine_poll(far_pager.fetch_engine);
     if (far_atomic_load_relaxed(&far_pager.starved))

@@ -373,9 +373,3 @@ void far_fault_flush(void)
     if (far_evict_needed())
         far_service_kick_evacuator();
 }
-
-void far_fault_prefetch(uint64_t page, uint64_t pages)
-{
-    if (far_fetch_ready())
-        far_fetch_ahead(page - 1, (unsigned)far_min(pages, UINT64_C(512)), 1);
-}

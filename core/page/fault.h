@@ -27,8 +27,6 @@ void far_fault_reset_in_child(void);
 void far_fault(const struct far_uffd_fault *f, uint64_t now_ns);
 /* Sends the fetches that were collected. To be called after a batch of faults. */
 void far_fault_flush(void);
-/* Fetches pages that will be wanted (MADV_WILLNEED), as far as memory and buffers go; handler thread only. */
-void far_fault_prefetch(uint64_t page, uint64_t pages);
 /* Memory was freed: threads that were put off try again. Any thread. */
 void far_fault_memory_freed(void);
 /* For the handler's loop: when put-off threads must be looked at again, absolute ns, UINT64_MAX if there are none. */

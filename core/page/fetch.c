@@ -17,6 +17,7 @@
 
 #define OPS_MOST   16u
 #define OP_PAGES   16u
+#define AHEAD_KEEP 2u /* buffers that stay for pages that threads wait for */
 #define FIRST_OP   4u /* pages that travel with the one a thread waits for: it should not wait for more */
 #define MAIN_STAMPS 16u /* evicted less than one budget ago: part of the working set */
 
@@ -194,14 +195,24 @@ static struct fetch_op *op_get(unsigned keep)
     return found;
 }
 
+/* More than `keep` buffers are free, or the one being filled has room. */
+static bool has_room(unsigned keep)
+{
+    unsigned n = fe.open && fe.open->request.nsegs < OP_PAGES ? keep + 1 : 0;
+
+    for (unsigned i = 0; i < fe.n_ops && n <= keep; i++)
+        n += !far_atomic_load_acquire(&fe.ops[i].busy);
+    return n > keep;
+}
+
 bool far_fetch_ready(void)
 {
-    if (fe.open && fe.open->request.nsegs < OP_PAGES)
-        return true;
-    for (unsigned i = 0; i < fe.n_ops; i++)
-        if (!far_atomic_load_acquire(&fe.ops[i].busy))
-            return true;
-    return false;
+    return has_room(0);
+}
+
+bool far_fetch_ready_ahead(void)
+{
+    return has_room(AHEAD_KEEP);
 }
 
 void far_fetch_flush(void)
@@ -252,30 +263,51 @@ bool far_fetch_add(uint64_t page, far_page_word was, bool write, uint64_t now_ns
     return add(page, was, write, now_ns, OP_PAGES, 0);
 }
 
+/* Claims, charges and adds the page if it is REMOTE. 0; -ENOMEM: memory is short; -EAGAIN: buffers are, for now. */
+static int add_ahead(uint64_t page, unsigned most)
+{
+    far_page_word w;
+
+    if (far_budget_free_pages() < far_budget_low_pages() / 2)
+        return -ENOMEM;
+    if (!far_chunk_touched(page))
+        return 0;
+    w = far_page_load(page);
+    if (far_word_state(w) != FAR_PAGE_REMOTE || (far_word_flags(w) & FAR_F_HIDDEN))
+        return 0;
+    if (!far_budget_charge(1))
+        return -ENOMEM;
+    if (!far_page_cas(page, &w, far_word_with_state(w, FAR_PAGE_BUSY))) {
+        far_budget_uncharge(1);
+        return 0;
+    }
+    if (!add(page, w, (far_word_flags(w) & FAR_F_WRITTEN) && far_rewrite_expected(true), 0, most, AHEAD_KEEP)) {
+        far_page_release(page, w);
+        far_budget_uncharge(1);
+        return -EAGAIN;
+    }
+    far_counter_inc(FAR_C_prefetch_pages);
+    return 0;
+}
+
 void far_fetch_ahead(uint64_t page, unsigned count, int direction)
 {
     for (unsigned n = 1; n <= count; n++) {
         uint64_t p = direction > 0 ? page + n : page - n;
-        far_page_word w;
 
-        if (p >= far_pager.pages || far_budget_free_pages() < far_budget_low_pages() / 2)
+        if (p >= far_pager.pages || add_ahead(p, n <= FIRST_OP ? FIRST_OP : OP_PAGES) < 0)
             return;
-        if (!far_chunk_touched(p))
-            continue;
-        w = far_page_load(p);
-        if (far_word_state(w) != FAR_PAGE_REMOTE || (far_word_flags(w) & FAR_F_HIDDEN))
-            continue;
-        if (!far_budget_charge(1))
-            return;
-        if (!far_page_cas(p, &w, far_word_with_state(w, FAR_PAGE_BUSY))) {
-            far_budget_uncharge(1);
-            continue;
-        }
-        if (!add(p, w, (far_word_flags(w) & FAR_F_WRITTEN) && far_rewrite_expected(true), 0, n <= FIRST_OP ? FIRST_OP : OP_PAGES, 2)) {
-            far_page_release(p, w);
-            far_budget_uncharge(1);
-            return;
-        }
-        far_counter_inc(FAR_C_prefetch_pages);
     }
+}
+
+uint64_t far_fetch_hinted(uint64_t page, uint64_t pages)
+{
+    uint64_t end = far_min(page + pages, far_pager.pages), p = page;
+    int ret = 0;
+
+    while (p < end && ret == 0) {
+        ret = add_ahead(p, OP_PAGES);
+        p += ret == 0;
+    }
+    return ret == -EAGAIN ? page + pages - p : 0;
 }

@@ -22,6 +22,11 @@ bool far_fetch_add(uint64_t page, far_page_word was, bool write, uint64_t now_ns
 /* Claims, charges and adds REMOTE pages next to `page`, as memory and buffers allow. They come in CLEAN, whatever the
  * fault was, unless rewrite.h says otherwise: those that nobody writes to after all would be sent back. */
 void far_fetch_ahead(uint64_t page, unsigned count, int direction);
+/* The same for pages that the program named; nobody waits for the first of them more than for the last. Returns how many at
+ * the end are left for want of a buffer; for want of memory none are, the rest of the hint is dropped. */
+uint64_t far_fetch_hinted(uint64_t page, uint64_t pages);
+/* Whether pages ahead can be added now. */
+bool far_fetch_ready_ahead(void);
 void far_fetch_flush(void);
 /* Requests under way. */
 unsigned far_fetch_busy(void);

@@ -18,6 +18,7 @@
 #include "core/local/budget.h"
 #include "core/page/evict.h"
 #include "core/page/fault.h"
+#include "core/page/fetch.h"
 #include "core/page/pager.h"
 #include "core/page/report.h"
 #include "core/remote/nodes.h"
@@ -41,9 +42,10 @@
 
 enum freeze { RUNNING, FREEZE_WANTED, FROZEN };
 
-/* Hints of the program: a bounded queue with a lock; full means dropped. */
+/* Hints of the program: a bounded queue with a lock, first in first out; full means dropped. */
 struct hints {
     struct far_spin lock;
+    unsigned first;
     unsigned n; /* written under the lock, looked at without it */
     struct hint {
         uint64_t page, pages;
@@ -52,6 +54,7 @@ struct hints {
 
 static struct {
     int handler_fd, evacuator_fd;  /* eventfds that wake them */
+    uint32_t handler_asleep;       /* atomic; whoever leaves a hint and sees it rings */
     uint32_t evacuator_asleep;     /* atomic */
     uint32_t freeze;               /* atomic, enum freeze; a futex */
     uint32_t freeze_broken;        /* atomic */
@@ -93,8 +96,9 @@ static void hint_add(struct hints *h, uint64_t page, uint64_t pages)
 {
     far_spin_lock(&h->lock);
     if (h->n < HINTS) {
-        h->at[h->n] = (struct hint){page, pages};
-        far_atomic_store_relaxed(&h->n, h->n + 1);
+        h->at[(h->first + h->n) % HINTS] = (struct hint){page, pages};
+        /* seq_cst: either the thread that is about to sleep sees this, or who leaves the hint sees it asleep. */
+        far_atomic_store_seq_cst(&h->n, h->n + 1);
     }
     far_spin_unlock(&h->lock);
 }
@@ -108,11 +112,24 @@ static bool hint_take(struct hints *h, struct hint *out)
     far_spin_lock(&h->lock);
     any = h->n > 0;
     if (any) {
+        *out = h->at[h->first];
+        h->first = (h->first + 1) % HINTS;
         far_atomic_store_relaxed(&h->n, h->n - 1);
-        *out = h->at[h->n];
     }
     far_spin_unlock(&h->lock);
     return any;
+}
+
+/* What is left of the one taken last comes first again. */
+static void hint_put_back(struct hints *h, struct hint left)
+{
+    far_spin_lock(&h->lock);
+    if (h->n < HINTS) {
+        h->first = (h->first + HINTS - 1) % HINTS;
+        h->at[h->first] = left;
+        far_atomic_store_relaxed(&h->n, h->n + 1);
+    }
+    far_spin_unlock(&h->lock);
 }
 
 static void poll_until(struct pollfd *fds, unsigned n, uint64_t deadline_ns)
@@ -168,13 +185,28 @@ static unsigned serve_faults(void)
     return (unsigned)n;
 }
 
+static void serve_hints(void)
+{
+    struct hint hint;
+
+    while (far_fetch_ready_ahead() && hint_take(&sv.prefetch, &hint)) {
+        uint64_t left = far_fetch_hinted(hint.page, hint.pages);
+
+        if (left)
+            hint_put_back(&sv.prefetch, (struct hint){hint.page + hint.pages - left, left});
+    }
+}
+
 static void handler_sleep(void)
 {
     struct pollfd fds[POLL_FDS] = {{far_pager.uffd, POLLIN, 0}, {sv.handler_fd, POLLIN, 0}};
     unsigned n = 2 + (unsigned)far_engine_pollfds(far_pager.fetch_engine, fds + 2, POLL_FDS - 2);
     uint64_t deadline = far_min(far_engine_deadline(far_pager.fetch_engine), far_fault_deadline());
 
-    poll_until(fds, n, deadline);
+    far_atomic_store_seq_cst(&sv.handler_asleep, 1u);
+    if (!far_atomic_load_seq_cst(&sv.prefetch.n) || !far_fetch_ready_ahead())
+        poll_until(fds, n, deadline);
+    far_atomic_store_seq_cst(&sv.handler_asleep, 0u);
     if (fds[1].revents)
         hush_bell(sv.handler_fd);
 }
@@ -212,15 +244,14 @@ static void *handler_main(void *unused)
 {
     uint64_t next_check = 0;
     struct pace pace = {0};
-    struct hint hint;
 
     own_thread = true;
     for (;;) {
         bool frozen = freezing();
         unsigned work = frozen ? 0 : serve_faults();
 
-        while (!frozen && hint_take(&sv.prefetch, &hint))
-            far_fault_prefetch(hint.page, hint.pages);
+        if (!frozen)
+            serve_hints();
         far_fault_flush();
         work += far_engine_poll(far_pager.fetch_engine) > 0;
         if (far_unlikely(far_atomic_load_relaxed(&far_pager.starved) && far_now_ns() >= next_check)) {
@@ -371,7 +402,8 @@ static void *housekeeper_main(void *unused)
 void far_service_prefetch(uint64_t page, uint64_t pages)
 {
     hint_add(&sv.prefetch, page, pages);
-    ring_bell(sv.handler_fd);
+    if (far_atomic_load_seq_cst(&sv.handler_asleep) && far_atomic_exchange_seq_cst(&sv.handler_asleep, 0u))
+        ring_bell(sv.handler_fd);
 }
 
 void far_service_cold(uint64_t page, uint64_t pages)

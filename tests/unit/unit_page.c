@@ -5,6 +5,7 @@
  * PAGE_MASK=move runs the same without UFFDIO_MOVE.
  */
 #include "tests/page_rig.h"
+#include "core/page/fetch.h"
 
 #include <linux/io_uring.h>
 #include <sys/mman.h>
@@ -415,6 +416,36 @@ static void evict__a_page_of_a_range_that_was_given_back(void **unused)
     page_free(p + 2 * RIG_WORDS, 1);
 }
 
+/* More hinted pages than there are buffers for: the rest is left for later, and comes in when it is asked for again. */
+static void hint__waits_for_a_buffer(void **unused)
+{
+    const unsigned n = 48;
+    uint64_t *p = page_new(n), page = far_page_of((uintptr_t)p), left = n;
+
+    for (unsigned i = 0; i < n; i++)
+        rig_write(p + (size_t)i * RIG_WORDS, i + 1);
+    rig_evict_all(p, n * RIG_PAGE);
+    rig_wire.hold_to_client = true;
+    left = far_fetch_hinted(page, n);
+    assert_true(left > 0 && left < n && !far_fetch_ready_ahead());
+    assert_int_equal(rig_state(p + (n - left) * RIG_WORDS), FAR_PAGE_REMOTE);
+    assert_true(far_fetch_hinted(page + n - left, left) == left);
+    far_fetch_flush();
+    rig_wire.hold_to_client = false;
+    rig_settle();
+    assert_true(far_fetch_ready_ahead());
+    while (left) {
+        left = far_fetch_hinted(page + n - left, left);
+        far_fetch_flush();
+        rig_settle();
+    }
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(rig_state(p + (size_t)i * RIG_WORDS), FAR_PAGE_CLEAN);
+        assert_true(rig_read(p + (size_t)i * RIG_WORDS) == i + 1);
+    }
+    page_free(p, n);
+}
+
 /* Threads count in pages that are taken away under their hands all the time. */
 #define COUNTERS 8u
 
@@ -721,6 +752,11 @@ static void quiet(void)
     rig_check();
 }
 
+static uintptr_t nothing(void *unused)
+{
+    return 0;
+}
+
 static void explorer__everything_at_random(void **unused)
 {
     struct far_random r;
@@ -732,6 +768,8 @@ static void explorer__everything_at_random(void **unused)
         ex[i].id = i;
         for (unsigned k = 0; k < REGIONS; k++)
             ex[i].regions[k].p = page_new(REGION);
+        rig_post(i, nothing, NULL); /* its last result is another test's */
+        rig_wait(i);
     }
     for (unsigned step = 0; step < STEPS && far_now_ns() < until;) {
         for (unsigned i = 0; i < RIG_WORKERS; i++)
@@ -804,6 +842,7 @@ int main(void)
         cmocka_unit_test(evict__pages_that_the_kernel_holds_stay),
         cmocka_unit_test(evict__a_page_of_a_range_that_was_given_back),
         cmocka_unit_test(evict__no_update_is_lost),
+        cmocka_unit_test(hint__waits_for_a_buffer),
         cmocka_unit_test(fault__waits_for_memory),
         cmocka_unit_test(explorer__everything_at_random),
         cmocka_unit_test(pinning_io__nothing_leaves_any_more),
