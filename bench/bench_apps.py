@@ -4,6 +4,8 @@ programs under a memory cgroup with zram (lz4) swap. zram keeps its data in loca
 this machine, over the transport given) whose CPU time counts as the program's.
 
 Each cell is a whole run of the program: start, load, work, end. Arms are interleaved; the result is the ratio of median times.
+Every arm's program is held on the last processor, with the threads of far memory, and the node on the others: it stands for
+another machine (--roam: the kernel places them).
 """
 import argparse
 import json
@@ -32,6 +34,7 @@ def options():
     p.add_argument("--rtt-us", type=int, default=0, help="delay added to every answer of the node")
     p.add_argument("--scale", type=float, default=1.0, help="size of the input; 1 is more than 256 MiB")
     p.add_argument("--no-zram", action="store_true", help="without the zram arm")
+    p.add_argument("--roam", action="store_true", help="programs on all processors; else on the last one, nodes on the others")
     p.add_argument("--json", action="store_true", help="one JSON object per line")
     p.add_argument("--quick", action="store_true", help="less of everything: under 20 seconds")
     args = p.parse_args()
@@ -142,7 +145,7 @@ class Bench:
         plain = self.cells.get((cell.app, "plain", 100))
         ratio = cell.median() / plain.median()
         config = {"app": cell.app, "local_pct": cell.percent, "ratio": round(ratio, 3), "transport": self.args.transport,
-                  "rtt_us": self.args.rtt_us, "peak_rss_bytes": int(statistics.median(cell.rss)),
+                  "rtt_us": self.args.rtt_us, "held": not self.args.roam, "peak_rss_bytes": int(statistics.median(cell.rss)),
                   "min": round(min(cell.seconds), 3), "max": round(max(cell.seconds), 3), "wrong": cell.wrong,
                   "failed": len(cell.faults), **cell.counters}
         if self.args.json:
@@ -183,6 +186,8 @@ def free_port():
 
 def main():
     args = options()
+    if not args.roam:
+        proc.hold_apart()
     os.makedirs(os.path.join(BUILD, "apps"), exist_ok=True)
     data = dataset.Dataset(os.path.join(BUILD, "apps"), args.scale)
     bench = Bench(args)

@@ -4,7 +4,9 @@ different orders, as it is (plain), with part of it far (farshim, handler mode),
 zram (lz4) swap, or with a file to map. zram keeps its data, compressed, in this machine's memory: it crosses no network. farshim
 sends it to a farmemd on this machine over the transport given, whose CPU time counts.
 
-The inline mode of the page path does not exist yet, so it has no arm. Each arm is a process of its own, and the arms take turns.
+Every arm's program is held on the last processor, with the threads of far memory, and the node on the others: it stands for
+another machine (--roam: the kernel places them). The inline mode of the page path does not exist yet, so it has no arm. Each
+arm is a process of its own, and the arms take turns.
 """
 import argparse
 import contextlib
@@ -39,6 +41,7 @@ def options():
     p.add_argument("--size", type=int, default=512, metavar="MIB", help="of the mapping")
     p.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
     p.add_argument("--arms", nargs="+", default=["plain", "farshim", "zram", "file"], choices=("plain", "farshim", "zram", "file"))
+    p.add_argument("--roam", action="store_true", help="programs on all processors; else on the last one, nodes on the others")
     p.add_argument("--json", action="store_true", help="one JSON object per line")
     p.add_argument("--quick", action="store_true", help="less of everything: under 20 seconds")
     args = p.parse_args()
@@ -94,7 +97,7 @@ class Bench:
             self.samples.setdefault((arm, percent, c["cell"]), []).append(c)
 
     def run_plain(self, percent):
-        out = subprocess.run(self.command(), capture_output=True, text=True, check=True).stdout
+        out = subprocess.run(self.command(), capture_output=True, text=True, check=True, preexec_fn=proc.begin_program).stdout
         self.keep("plain", percent, out)
 
     def run_farshim(self, percent):
@@ -109,7 +112,8 @@ class Bench:
                 url = node.url
             url += "?rtt_us=%d" % a.rtt_us if a.rtt_us else ""
             p = subprocess.Popen([os.path.join(BUILD, "bin", "farctl"), "run", "--local", str(budget), "--policy", "size>=64M",
-                                  "--node", url, "--", *self.command()], stdout=subprocess.PIPE, text=True)
+                                  "--node", url, "--", *self.command()], stdout=subprocess.PIPE, text=True,
+                                 preexec_fn=proc.begin_program)
             sampler = Sampler(p.pid)
             if a.transport != "inproc":  # there the node's memory is the program's own
                 sampler.start()
@@ -128,7 +132,7 @@ class Bench:
         limit = self.args.size * MIB * percent // 100 + BESIDE
         with swap.Group(limit) as group:
             command = ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', group.procs(), *self.command(file)]
-            done = subprocess.run(command, capture_output=True, text=True)
+            done = subprocess.run(command, capture_output=True, text=True, preexec_fn=proc.begin_program)
             if group.oom_kills():
                 raise RuntimeError("killed for lack of memory by the cgroup")
             if done.returncode:
@@ -182,7 +186,7 @@ class Bench:
             n = sum(c[metric]["n"] for c in self.samples[(arm, percent, cell)])
             rate = self.rate(arm, percent, cell)
             config = {"cell": cell, "local_pct": percent, "mib": a.size, "transport": a.transport, "rtt_us": a.rtt_us,
-                      "kops": round(rate, 2), "mode": "handler", "compressible": 0.5}
+                      "kops": round(rate, 2), "held": not a.roam, "mode": "handler", "compressible": 0.5}
             if a.json:
                 print(json.dumps({"bench": "fault", "arm": arm, "metric": "%s_%s" % (cell, metric), "unit": "us",
                                   "value": p["p50"], **p, "n": n, "cpu_s": round(cpu, 4), "config": config,
@@ -235,7 +239,10 @@ def free_port():
 
 
 def main():
-    bench = Bench(options())
+    args = options()
+    if not args.roam:
+        proc.hold_apart()
+    bench = Bench(args)
     bench.run()
     bench.report()
     return 0

@@ -23,6 +23,7 @@
 #define PAGE    4096u
 #define KEEP    (1u << 20) /* latencies kept per thread: a uniform sample of them */
 #define HINTED  32u
+#define TRIES   3u
 
 static uint8_t *mem;
 static uint64_t pages, margin_ns;
@@ -170,12 +171,16 @@ static void jobs_init(float *samples)
     }
 }
 
-static void cell(const char *name, uint64_t seed)
+struct cell {
+    uint64_t accesses, faults;
+    double cpu_s, control[2];
+    bool agree;
+};
+
+static struct cell measure(const char *name, unsigned threads, uint64_t seed)
 {
-    unsigned threads = strcmp(name, "rand_read_2") ? 1 : 2;
+    struct cell c = {.control[0] = bench_cpus() > 1 ? bench_control_us(0, 1) : 0, .cpu_s = -bench_cpu_s()};
     pthread_t ids[2];
-    uint64_t accesses = 0, faults = 0;
-    double before = bench_cpus() > 1 ? bench_control_us(0, 1) : 0, cpu = bench_cpu_s(), after;
 
     for (unsigned i = 0; i < threads; i++) {
         float *all = jobs[i].all, *slow = jobs[i].slow;
@@ -185,15 +190,27 @@ static void cell(const char *name, uint64_t seed)
     }
     for (unsigned i = 0; i < threads; i++) {
         pthread_join(ids[i], NULL);
-        accesses += jobs[i].accesses;
-        faults += jobs[i].faults;
+        c.accesses += jobs[i].accesses;
+        c.faults += jobs[i].faults;
     }
-    cpu = bench_cpu_s() - cpu;
-    after = bench_cpus() > 1 ? bench_control_us(0, 1) : 0;
+    c.cpu_s += bench_cpu_s();
+    c.control[1] = bench_cpus() > 1 ? bench_control_us(0, 1) : 0;
+    c.agree = bench_controls_agree(c.control[0], c.control[1]);
+    return c;
+}
+
+/* A cell whose controls disagree is measured again: the host moved the processors meanwhile. */
+static void cell(const char *name, uint64_t seed)
+{
+    unsigned threads = strcmp(name, "rand_read_2") ? 1 : 2;
+    struct cell c = measure(name, threads, seed);
+
+    for (unsigned tries = 1; tries < TRIES && !c.agree; tries++)
+        c = measure(name, threads, seed + tries);
     printf("{\"cell\": \"%s\", \"threads\": %u, \"accesses\": %lu, \"faults\": %lu, \"seconds\": %.6f, \"cpu_s\": %.6f, "
            "\"control\": [%.3f, %.3f], \"agree\": %s",
-           name, threads, accesses, faults, (double)jobs[0].elapsed_ns / 1e9, cpu, before, after,
-           bench_controls_agree(before, after) ? "true" : "false");
+           name, threads, c.accesses, c.faults, (double)jobs[0].elapsed_ns / 1e9, c.cpu_s, c.control[0], c.control[1],
+           c.agree ? "true" : "false");
     print_percentiles("access_us", jobs[0].all, jobs[0].n_all);
     print_percentiles("fault_us", jobs[0].slow, jobs[0].n_slow);
     printf("}\n");

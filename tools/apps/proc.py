@@ -16,11 +16,35 @@ import time
 MIB = 1 << 20
 SAMPLE_S = 0.01
 LIBC = ctypes.CDLL(None)
+processors = {"program": None, "node": None}  # which ones they may use; None: all
+
+
+def hold_apart():
+    """Programs run on the last processor from now on, whatever their arm, and memory nodes on the others: a node stands
+    for another machine. Does nothing where there is one processor only."""
+    *others, last = sorted(os.sched_getaffinity(0))
+    if others:
+        processors.update(program={last}, node=set(others))
 
 
 def die_with_parent():
     """In a child, before exec: a test that is killed for taking too long leaves no program behind (prctl(2))."""
     LIBC.prctl(1, signal.SIGKILL)
+
+
+def begin(role):
+    """What a child does before exec."""
+    die_with_parent()
+    if processors[role]:
+        os.sched_setaffinity(0, processors[role])
+
+
+def begin_program():
+    begin("program")
+
+
+def begin_node():
+    begin("node")
 
 
 def status_bytes(pid, *keys):
@@ -62,7 +86,7 @@ class Process:
     def __init__(self, argv, farctl=None, **popen_args):
         self.measure = Measure()
         self.started = time.monotonic()
-        self.popen = subprocess.Popen(argv, preexec_fn=die_with_parent, **popen_args)
+        self.popen = subprocess.Popen(argv, preexec_fn=begin_program, **popen_args)
         self.pid = self.popen.pid
         self.stopping = threading.Event()
         self.sampler = threading.Thread(target=self._sample, daemon=True)
@@ -143,7 +167,7 @@ class Node:
         self.log = open(os.path.join(self.dir.name, "log"), "w+")
         self.popen = subprocess.Popen([os.path.join(self.build, "bin", "farmemd"), "--listen", self.url, "--memory",
                                        "%dM" % -(-self.memory // MIB)], stdout=self.log, stderr=self.log,
-                                      preexec_fn=die_with_parent)
+                                      preexec_fn=begin_node)
         self._wait_until_it_answers()
         return self
 
