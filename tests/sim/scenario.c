@@ -84,13 +84,28 @@ static void fail(struct scenario *s, const char *format, ...)
 /* --- the bytes
  * ------------------------------------------------------------------------------------------------ */
 
-/* Byte i of the stream that host h sends. */
+#define BLOCK 64u
+
+/* Block b of the stream that host h sends: a mixed word, and its like for each eight bytes. */
+static void pattern_block(const struct scenario *s, int h, uint64_t b, uint64_t words[BLOCK / 8])
+{
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t mixed = far_mix64(s->seed * 2 + (uint64_t)h + b * odd);
+    for (unsigned k = 0; k < BLOCK / 8; k++)
+        words[k] = mixed + k * odd;
+}
+
+/* Bytes of the stream that host h sends, from the i-th on. */
 static void pattern(const struct scenario *s, int h, uint64_t i, uint8_t *to, size_t len)
 {
+    uint64_t words[BLOCK / 8];
     while (len) {
-        uint64_t word = far_mix64(s->seed * 2 + (uint64_t)h + (i >> 3) * UINT64_C(0x9e3779b97f4a7c15));
-        size_t skip = i & 7, n = far_min((size_t)8 - skip, len);
-        memcpy(to, (uint8_t *)&word + skip, n);
+        size_t skip = i % BLOCK, n = far_min(BLOCK - skip, len);
+        pattern_block(s, h, i / BLOCK, words);
+        if (n == BLOCK)
+            memcpy(to, words, BLOCK);
+        else
+            memcpy(to, (uint8_t *)words + skip, n);
         to += n, i += n, len -= n;
     }
 }

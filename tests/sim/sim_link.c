@@ -13,6 +13,7 @@
 #include "tests/client.h"
 #include "base/bits.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "server/peer.h"
 
 #define GRANULES   48
@@ -283,10 +284,12 @@ static void done(struct far_request *r)
 
 static void assert_idle_buffers_untouched(void)
 {
-    for (unsigned k = 0; k < REQUESTS; k++)
-        for (unsigned i = 0; !ops[k].busy && i < sizeof ops[k].bufs; i++)
-            if (((uint8_t *)ops[k].bufs)[i] != POISON)
-                fail_msg("request %u: byte %u was written after it was done", k, i);
+    for (unsigned k = 0; k < REQUESTS; k++) {
+        const uint8_t *p = (const uint8_t *)ops[k].bufs;
+        /* All bytes are the first one if each is the one before. */
+        if (!ops[k].busy && (p[0] != POISON || memcmp(p, p + 1, sizeof ops[k].bufs - 1)))
+            fail_msg("request %u: its buffers were written after it was done", k);
+    }
 }
 
 /* A granule that the operation may name: written ones for reads, and nobody else's. */
@@ -507,5 +510,6 @@ int main(void)
         far_log_open(2, FAR_LOG_DEBUG);
     if (far_inproc_register(&real))
         return 1;
+    far_signals_block(); /* once, not at each step: this program has no handlers */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,12 +19,13 @@ LIBC = ctypes.CDLL(None)
 processors = {"program": None, "node": None}  # which ones they may use; None: all
 
 
-def hold_apart():
-    """Programs run on the last processor from now on, whatever their arm, and memory nodes on the others: a node stands
+def hold_apart(which=-1):
+    """Programs run on the which-th processor from now on, whatever their arm, and memory nodes on the others: a node stands
     for another machine. Does nothing where there is one processor only."""
-    *others, last = sorted(os.sched_getaffinity(0))
-    if others:
-        processors.update(program={last}, node=set(others))
+    all_of_them = sorted(os.sched_getaffinity(0))
+    if len(all_of_them) > 1:
+        one = {all_of_them[which % len(all_of_them)]}
+        processors.update(program=one, node=set(all_of_them) - one)
 
 
 def die_with_parent():

@@ -188,10 +188,8 @@ class Redis(Server):
         process, client = self.start(launcher, d, log)
         try:
             self.fill(client)
-            answer = [self.verify(client)]
-            if self.snapshot:
-                changed = self.change_while_saving(client)
-                answer.append(self.verify(client, lambda k, v: v[::-1] if k in changed else v))
+            changed = self.change_while_saving(client) if self.snapshot else ()
+            answer = [self.verify(client, lambda k, v: v[::-1] if k in changed else v)]
             answer.append(client.ask(b"DBSIZE").decode())
             client.close()
             process.popen.send_signal(signal.SIGTERM)
