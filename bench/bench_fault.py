@@ -32,7 +32,7 @@ BESIDE = 24 * MIB
 
 def options():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    p.add_argument("--transport", choices=("inproc", "unix", "tcp"), default="unix", help="how the node is reached")
+    p.add_argument("--transport", choices=("unix", "tcp"), default="unix", help="how the node is reached")
     p.add_argument("--local", type=int, nargs="+", metavar="PCT", default=[50, 25], help="local memory, percent of the mapping")
     p.add_argument("--runs", type=int, default=5, help="repetitions of every cell")
     p.add_argument("--seconds", type=float, default=2, help="per cell")
@@ -102,27 +102,19 @@ class Bench:
 
     def run_farshim(self, percent):
         a, budget = self.args, self.args.size * MIB * percent // 100
-        with contextlib.ExitStack() as stack:
-            node = None
-            if a.transport == "inproc":
-                url = "inproc:"
-            else:
-                listen = None if a.transport == "unix" else "tcp://127.0.0.1:%d" % free_port()
-                node = stack.enter_context(proc.Node(BUILD, 2 * a.size * MIB + 256 * MIB, listen))
-                url = node.url
-            url += "?rtt_us=%d" % a.rtt_us if a.rtt_us else ""
+        listen = None if a.transport == "unix" else "tcp://127.0.0.1:%d" % free_port()
+        with proc.Node(BUILD, 2 * a.size * MIB + 256 * MIB, listen) as node:
+            url = node.url + ("?rtt_us=%d" % a.rtt_us if a.rtt_us else "")
             p = subprocess.Popen([os.path.join(BUILD, "bin", "farctl"), "run", "--local", str(budget), "--policy", "size>=64M",
                                   "--node", url, "--", *self.command()], stdout=subprocess.PIPE, text=True,
                                  preexec_fn=proc.begin_program)
             sampler = Sampler(p.pid)
-            if a.transport != "inproc":  # there the node's memory is the program's own
-                sampler.start()
+            sampler.start()
             out = p.communicate()[0]
-            if sampler.is_alive():
-                sampler.finish()
+            sampler.finish()
             if p.returncode:
                 raise RuntimeError("the worker ended with %d" % p.returncode)
-            self.keep("farshim", percent, out, node.cpu_s() if node else 0.0)
+            self.keep("farshim", percent, out, node.cpu_s())
             # The whole resident set less what the worker has beside the mapping.
             if sampler.over > budget * 1.05 + BESIDE:
                 self.dropped.append("farshim %d %%: %.1f MiB resident" % (percent, sampler.over / MIB))

@@ -30,7 +30,7 @@ PLACE_BYTES = 8  # per group, in the program's own memory: counted here, since F
 
 def options():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    p.add_argument("--transport", choices=("inproc", "unix", "tcp"), default="unix", help="how the node is reached")
+    p.add_argument("--transport", choices=("unix", "tcp"), default="unix", help="how the node is reached")
     p.add_argument("--local", type=int, nargs="+", metavar="PCT", default=[40, 10], help="local memory, percent of the plain run's")
     p.add_argument("--runs", type=int, default=5, help="repetitions of every cell")
     p.add_argument("--seconds", type=float, default=2, help="per cell, after a warm-up of twice that")
@@ -132,19 +132,13 @@ class Bench:
 
     def run_farshim(self, percent):
         a, budget = self.args, self.budget(percent)
-        with contextlib.ExitStack() as stack:
-            node = None
-            if a.transport == "inproc":
-                url = "inproc:"
-            else:
-                listen = None if a.transport == "unix" else "tcp://127.0.0.1:%d" % free_port()
-                node = stack.enter_context(proc.Node(BUILD, 3 * self.table_bytes + 256 * MIB, listen))
-                url = node.url
-            url += "?rtt_us=%d" % a.rtt_us if a.rtt_us else ""
+        listen = None if a.transport == "unix" else "tcp://127.0.0.1:%d" % free_port()
+        with proc.Node(BUILD, 3 * self.table_bytes + 256 * MIB, listen) as node:
+            url = node.url + ("?rtt_us=%d" % a.rtt_us if a.rtt_us else "")
             out, peak = self.start([os.path.join(BUILD, "bin", "farctl"), "run", "--local",
                                     str(budget - self.groups * PLACE_BYTES), "--node", url, "--", *self.command()], node)
             seen = self.keep("farshim", percent, out)
-            if node and peak > seen["base_rss"] + budget * 1.05:
+            if peak > seen["base_rss"] + budget * 1.05:
                 self.dropped.append("farshim %d %%: %.1f MiB resident, %.1f of them before the table, limit %.1f" % (
                     percent, peak / MIB, seen["base_rss"] / MIB, budget / MIB))
                 self.note("over its budget, the run is invalid: " + self.dropped[-1])

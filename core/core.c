@@ -132,9 +132,24 @@ static void shm_sweep(void)
         far_os_close(dir);
 }
 
-int far_start_counters(void)
+/* A new file for this process's counters; -1 if there can be none. */
+static int shm_create(size_t bytes)
 {
     char path[64];
+    int fd;
+
+    shm_path(path, sizeof(path));
+    far_syscall3(SYS_unlinkat, AT_FDCWD, path, 0); /* ours before an exec */
+    fd = far_os_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && far_syscall2(SYS_ftruncate, fd, bytes) < 0) {
+        far_os_close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+int far_start_counters(void)
+{
     size_t bytes = far_align_up(far_counters_bytes(&far_counter_table), FAR_OS_PAGE_SIZE);
     int fd;
     long p;
@@ -143,15 +158,9 @@ int far_start_counters(void)
     if (!st.stats)
         return 0;
     shm_sweep();
-    shm_path(path, sizeof(path));
-    far_syscall3(SYS_unlinkat, AT_FDCWD, path, 0); /* ours before an exec */
-    fd = far_os_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = shm_create(bytes);
     if (fd < 0)
         return 0;
-    if (far_syscall2(SYS_ftruncate, fd, bytes) < 0) {
-        far_os_close(fd);
-        return 0;
-    }
     p = far_syscall6(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     far_os_close(fd);
     if (p < 0 && p > -4096)
@@ -178,6 +187,24 @@ void far_core_exit(void)
         return;
     shm_path(path, sizeof(path));
     far_syscall3(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+void far_core_stay(void)
+{
+    int fd;
+
+    if (!far_core_started() || st.pid != far_os_getpid())
+        return;
+    far_nodes_stay();
+    if (!st.shared)
+        return;
+    /* The same counters at the same address, in a file that can be found again. */
+    fd = shm_create(st.shared_bytes);
+    if (fd < 0)
+        return;
+    far_os_write(fd, st.shared, st.shared_bytes);
+    far_syscall6(SYS_mmap, (long)st.shared, (long)st.shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+    far_os_close(fd);
 }
 
 /* --- start */

@@ -34,6 +34,8 @@ bool far_core_started(void);
 /* At exit: the sessions end with the process's connections, the counters' file is removed. Far memory stays as it is: threads
  * may still touch it. */
 void far_core_exit(void);
+/* After far_core_exit: the process goes on after all (an exec that failed). */
+void far_core_stay(void);
 /* Live counters (base/counters.h), NULL before start. */
 struct far_counters *far_core_counters(void);
 

@@ -230,7 +230,7 @@ static void exec_bye(struct far_peer *p, const struct far_wire_hdr *h, const uin
 
 static void exec_leave(struct far_peer *p, const struct far_wire_hdr *h, const uint8_t *body)
 {
-    p->session->leaving = true;
+    p->session->leaving = h->op == FAR_OP_LEAVE;
     reply(p, h, FAR_ST_OK, NULL, 0);
 }
 
@@ -371,7 +371,7 @@ static exec_fn *const table[] = {
     [FAR_OP_HELLO] = exec_hello,        [FAR_OP_PING] = exec_ping,           [FAR_OP_SPAN_GRANT] = exec_grant,
     [FAR_OP_SPAN_RETURN] = exec_return, [FAR_OP_READ] = exec_read,           [FAR_OP_WRITE] = exec_write,
     [FAR_OP_CLONE] = exec_clone,        [FAR_OP_SPAN_INFO] = exec_span_info, [FAR_OP_BYE] = exec_bye,
-    [FAR_OP_LEAVE] = exec_leave,
+    [FAR_OP_LEAVE] = exec_leave,        [FAR_OP_STAY] = exec_leave,
 };
 
 static bool is_late(const struct far_peer *p, const struct far_wire_hdr *h)

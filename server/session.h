@@ -46,7 +46,7 @@ struct far_session {
     uint8_t token[FAR_WIRE_TOKEN_BYTES];
     char name[25]; /* of the program, NUL-terminated, printable */
     bool expired;
-    bool leaving;          /* the client said LEAVE: ends with its last connection */
+    bool leaving;          /* the client said LEAVE, and not STAY since: ends with its last connection */
     uint32_t lease_ms;
     uint32_t connections; /* open ones */
     uint32_t n_spans;

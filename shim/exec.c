@@ -1,7 +1,7 @@
 /* exec.c - a program that becomes another one has no more use for its far memory: the nodes are told, or they would keep
  * it for the lease, and with it, for a shell that forks for each command, a claim to all that the shell has.
  *
- * The session ends when the kernel closes the connections, which exec does and a failed exec does not. A child of vfork
+ * The session ends when the kernel closes the connections, which exec does; after a failed exec they are told again. A child of vfork
  * is not whose runtime this is, and tells nobody. No allocation: exec is called there, and in signal handlers. */
 #include <errno.h>
 #include <stdarg.h>
@@ -20,40 +20,51 @@ static void leave(void)
     errno = saved;
 }
 
+/* The exec failed: the program goes on. */
+static int stay(int ret)
+{
+    int saved = errno;
+
+    if (far_core_started())
+        far_core_stay();
+    errno = saved;
+    return ret;
+}
+
 FAR_EXPORT int execve(const char *path, char *const *argv, char *const *envp)
 {
     leave();
-    return far_next.execve(path, argv, envp);
+    return stay(far_next.execve(path, argv, envp));
 }
 
 FAR_EXPORT int execv(const char *path, char *const *argv)
 {
     leave();
-    return far_next.execve(path, argv, environ);
+    return stay(far_next.execve(path, argv, environ));
 }
 
 FAR_EXPORT int execvp(const char *file, char *const *argv)
 {
     leave();
-    return far_next.execvpe(file, argv, environ);
+    return stay(far_next.execvpe(file, argv, environ));
 }
 
 FAR_EXPORT int execvpe(const char *file, char *const *argv, char *const *envp)
 {
     leave();
-    return far_next.execvpe(file, argv, envp);
+    return stay(far_next.execvpe(file, argv, envp));
 }
 
 FAR_EXPORT int fexecve(int fd, char *const *argv, char *const *envp)
 {
     leave();
-    return far_next.fexecve(fd, argv, envp);
+    return stay(far_next.fexecve(fd, argv, envp));
 }
 
 FAR_EXPORT int execveat(int dir, const char *path, char *const *argv, char *const *envp, int flags)
 {
     leave();
-    return far_next.execveat(dir, path, argv, envp, flags);
+    return stay(far_next.execveat(dir, path, argv, envp, flags));
 }
 
 /* How many arguments there are, with the NULL at their end. */
@@ -87,7 +98,7 @@ FAR_EXPORT int execl(const char *path, const char *first, ...)
 
     collect(argv, first, n, args);
     va_end(args);
-    return far_next.execve(path, argv, environ);
+    return stay(far_next.execve(path, argv, environ));
 }
 
 FAR_EXPORT int execlp(const char *file, const char *first, ...)
@@ -101,7 +112,7 @@ FAR_EXPORT int execlp(const char *file, const char *first, ...)
 
     collect(argv, first, n, args);
     va_end(args);
-    return far_next.execvpe(file, argv, environ);
+    return stay(far_next.execvpe(file, argv, environ));
 }
 
 FAR_EXPORT int execle(const char *path, const char *first, ...)
@@ -117,5 +128,5 @@ FAR_EXPORT int execle(const char *path, const char *first, ...)
     char *const *envp = va_arg(args, char *const *);
 
     va_end(args);
-    return far_next.execve(path, argv, envp);
+    return stay(far_next.execve(path, argv, envp));
 }

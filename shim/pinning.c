@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "base/atomic.h"
+#include "base/log.h"
 #include "shim/glibc.h"
 #include "shim/next.h"
 
@@ -67,6 +68,34 @@ FAR_EXPORT int openat(int dir, const char *path, int flags, ...)
 /* On 64-bit these are the same calls. */
 FAR_EXPORT int open64(const char *path, int flags, ...) FAR_ALIAS(open);
 FAR_EXPORT int openat64(int dir, const char *path, int flags, ...) FAR_ALIAS(openat);
+
+/* What the compiler makes of an open without a mode under _FORTIFY_SOURCE (bits/fcntl2.h). libc ends the program as well if
+ * there ought to be one. */
+static void want_no_mode(int flags)
+{
+    if (far_unlikely(flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE))
+        far_die("invalid open call: O_CREAT or O_TMPFILE without mode");
+}
+
+FAR_EXPORT int __open_2(const char *path, int flags); /* no header has them unless it is to be used */
+FAR_EXPORT int __openat_2(int dir, const char *path, int flags);
+
+FAR_EXPORT int __open_2(const char *path, int flags)
+{
+    want_no_mode(flags);
+    NOTE_OPEN(flags);
+    return far_next.open(path, flags, 0);
+}
+
+FAR_EXPORT int __openat_2(int dir, const char *path, int flags)
+{
+    want_no_mode(flags);
+    NOTE_OPEN(flags);
+    return far_next.openat(dir, path, flags, 0);
+}
+
+FAR_EXPORT int __open64_2(const char *path, int flags) FAR_ALIAS(__open_2);
+FAR_EXPORT int __openat64_2(int dir, const char *path, int flags) FAR_ALIAS(__openat_2);
 
 FAR_EXPORT int fcntl(int fd, int command, ...)
 {

@@ -70,6 +70,8 @@ enum far_node_state far_node_state(const struct far_node *n);
 const char *far_node_url(const struct far_node *n);
 /* Why it is LOST or DEAD, as text for messages; "" otherwise. Valid for ever. */
 const char *far_node_reason(const struct far_node *n);
+/* What a user can do about such a reason; NULL: see whether a farmemd is there at all. */
+const char *far_node_advice(const char *reason);
 /* What happened on the way, since the node was created; any thread. */
 struct far_node_stats {
     uint64_t reconnects;   /* connections lost and opened again */
@@ -98,7 +100,7 @@ struct far_seg {
  * must not. */
 struct far_request {
     /* set by the caller */
-    uint8_t op;    /* enum far_wire_op: READ WRITE PING SPAN_GRANT SPAN_RETURN CLONE SPAN_INFO BYE LEAVE */
+    uint8_t op;    /* enum far_wire_op: READ WRITE PING SPAN_GRANT SPAN_RETURN CLONE SPAN_INFO BYE LEAVE STAY */
     uint8_t nsegs; /* READ, WRITE: 1 … FAR_WIRE_MAX_SEGS */
     struct far_node *node;
     struct far_seg *segs;

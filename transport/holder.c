@@ -72,6 +72,7 @@ static bool valid(const struct far_request *r)
     case FAR_OP_SPAN_INFO:
     case FAR_OP_BYE:
     case FAR_OP_LEAVE:
+    case FAR_OP_STAY:
         return true;
     case FAR_OP_READ:
     case FAR_OP_WRITE:

@@ -51,6 +51,29 @@ const char *far_node_errno_text(int error)
     return "connection lost";
 }
 
+const char *far_node_advice(const char *reason)
+{
+    static const struct {
+        int error;         /* whose text is the reason, or */
+        unsigned status;   /* the node's */
+        const char *advice;
+    } advices[] = {
+        {EPROTOTYPE, 0, "another program listens there: ask it who it is (ss -lptn), and give farmemd another address"},
+        {EADDRNOTAVAIL, 0, "name the machine by its address, or add it to /etc/hosts: getent hosts NAME >>/etc/hosts"},
+        {EACCES, 0, "that user may not use the socket: farmemd's user gives access to it (chmod, chgrp)"},
+        {0, FAR_ST_BAD_VERSION, "farmemd and this library are of different releases: install the same one on both machines"},
+        {0, FAR_ST_DRAINING, "farmemd is being stopped there: start it again, or name another node"},
+        {0, FAR_ST_FULL, "that node has no room for another program: name another one"},
+        {0, FAR_ST_QUOTA, "that node has no room for another program: name another one"},
+    };
+    for (unsigned i = 0; i < FAR_ARRAY_LEN(advices); i++) {
+        const char *text = advices[i].error ? far_node_errno_text(advices[i].error) : far_wire_status_text(advices[i].status);
+        if (!strcmp(reason, text))
+            return advices[i].advice;
+    }
+    return NULL;
+}
+
 int far_node_create(struct far_node **out, const struct far_node_config *cfg, char *err, size_t errlen)
 {
     struct far_url url;

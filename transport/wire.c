@@ -259,6 +259,7 @@ static const struct shape requests[] = {
     [FAR_OP_SPAN_INFO] = {false, 8, 8},
     [FAR_OP_BYE] = {false, 0, 0},
     [FAR_OP_LEAVE] = {false, 0, 0},
+    [FAR_OP_STAY] = {false, 0, 0},
 };
 
 static const struct shape replies[] = {
@@ -273,6 +274,7 @@ static const struct shape replies[] = {
     [FAR_OP_BYE] = {false, 0, 0},
     [FAR_OP_ERROR] = {false, 0, FAR_WIRE_MAX_TEXT},
     [FAR_OP_LEAVE] = {false, 0, 0},
+    [FAR_OP_STAY] = {false, 0, 0},
 };
 
 static bool fits(const struct far_wire_hdr *h, const struct shape *s)
@@ -334,6 +336,7 @@ const char *far_wire_op_name(unsigned op)
         [FAR_OP_BYE] = "BYE",
         [FAR_OP_ERROR] = "ERROR",
         [FAR_OP_LEAVE] = "LEAVE",
+        [FAR_OP_STAY] = "STAY",
         [FAR_OP_COPY] = "COPY",
         [FAR_OP_CALL] = "CALL",
         [FAR_OP_AUTH] = "AUTH",

@@ -58,6 +58,7 @@ enum far_wire_op {
     FAR_OP_BYE = 9,         /* the session ends: its spans are freed once no clone holds them */
     FAR_OP_ERROR = 10, /* node -> client, reply flag set, id 0: why this connection ends (status, text) */
     FAR_OP_LEAVE = 11, /* the client exits: the session ends, as by BYE, when its last connection closes */
+    FAR_OP_STAY = 12,  /* it does not after all: takes LEAVE back (an exec that failed) */
     FAR_OP_COPY = 32,  /* reserved: answered with FAR_ST_UNSUPPORTED */
     FAR_OP_CALL = 33,  /* reserved: remote functions */
     FAR_OP_AUTH = 34,  /* reserved */

@@ -286,6 +286,18 @@ static bool fault_victim(uint64_t page, far_page_word w, bool write, uint64_t no
     return true;
 }
 
+/* Before Linux 6.3 a range over the border of two mappings is refused, and nobody is woken. */
+static void unprotect(uint64_t page, unsigned n)
+{
+    size_t bytes = (size_t)n << FAR_PAGE_SHIFT;
+
+    if (far_uffd_protect(far_pager.uffd, far_page_addr(page), bytes, false) == 0)
+        return;
+    for (unsigned i = 0; i < n; i++)
+        far_uffd_protect(far_pager.uffd, far_page_addr(page + i), FAR_OS_PAGE_SIZE, false);
+    far_uffd_wake(far_pager.uffd, far_page_addr(page), bytes);
+}
+
 /* A write to a protected page. The page is owned while it is un-protected: nobody can take it in between, so what
  * is written from then on is never taken for clean. Neighbours of a sequential writer go along. */
 static bool fault_protected(uint64_t page, far_page_word w)
@@ -307,7 +319,7 @@ static bool fault_protected(uint64_t page, far_page_word w)
     }
     if (far_word_flags(w) & FAR_F_PROBE)
         far_rewrite_probed(far_word_flags(w) & FAR_F_AHEAD, true);
-    far_uffd_protect(far_pager.uffd, far_page_addr(page), (size_t)n << FAR_PAGE_SHIFT, false);
+    unprotect(page, n);
     for (unsigned i = 0; i < n; i++) {
         w = far_word_with_flags(far_page_load(page + i), 0, FAR_F_PROBE | FAR_F_AHEAD);
         far_page_release(page + i, far_word_with_state(w, FAR_PAGE_DIRTY));

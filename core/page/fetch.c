@@ -18,6 +18,7 @@
 #define OPS_MOST   16u
 #define OP_PAGES   16u
 #define AHEAD_KEEP 2u /* buffers that stay for pages that threads wait for */
+#define HINT_STEP  512u /* pages of a hint that are looked at in one go: faults are served in between */
 #define FIRST_OP   4u /* pages that travel with the one a thread waits for: it should not wait for more */
 #define MAIN_STAMPS 16u /* evicted less than one budget ago: part of the working set */
 
@@ -302,12 +303,12 @@ void far_fetch_ahead(uint64_t page, unsigned count, int direction)
 
 uint64_t far_fetch_hinted(uint64_t page, uint64_t pages)
 {
-    uint64_t end = far_min(page + pages, far_pager.pages), p = page;
+    uint64_t p = page, end = page + far_min(pages, HINT_STEP);
     int ret = 0;
 
     while (p < end && ret == 0) {
         ret = add_ahead(p, OP_PAGES);
         p += ret == 0;
     }
-    return ret == -EAGAIN ? page + pages - p : 0;
+    return ret == -ENOMEM ? 0 : page + pages - p;
 }

@@ -23,7 +23,7 @@ bool far_fetch_add(uint64_t page, far_page_word was, bool write, uint64_t now_ns
  * fault was, unless rewrite.h says otherwise: those that nobody writes to after all would be sent back. */
 void far_fetch_ahead(uint64_t page, unsigned count, int direction);
 /* The same for pages that the program named; nobody waits for the first of them more than for the last. Returns how many at
- * the end are left for want of a buffer; for want of memory none are, the rest of the hint is dropped. */
+ * the end are left for another call, when buffers are short or the range is long; when memory is short the rest is dropped. */
 uint64_t far_fetch_hinted(uint64_t page, uint64_t pages);
 /* Whether pages ahead can be added now. */
 bool far_fetch_ready_ahead(void);

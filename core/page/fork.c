@@ -86,7 +86,7 @@ int far_core_fork_prepare(void)
     if (shared)      /* also if the fork fails now: a node may have made its clone, and will refuse our writes */
         far_slab_share_all_locked();
     if (ret < 0)
-        return ret == -EHOSTDOWN ? -ENOMEM : ret;
+        return ret == -ETIMEDOUT ? -EAGAIN : -ENOMEM; /* the errors that fork has (fork(2)) */
     inherit_window(true);
     fk.prepared = true;
     far_counter_inc(FAR_C_fork_clones);

@@ -192,8 +192,10 @@ static void serve_hints(void)
     while (far_fetch_ready_ahead() && hint_take(&sv.prefetch, &hint)) {
         uint64_t left = far_fetch_hinted(hint.page, hint.pages);
 
-        if (left)
-            hint_put_back(&sv.prefetch, (struct hint){hint.page + hint.pages - left, left});
+        if (!left)
+            continue;
+        hint_put_back(&sv.prefetch, (struct hint){hint.page + hint.pages - left, left});
+        return;
     }
 }
 
@@ -389,7 +391,8 @@ static void *housekeeper_main(void *unused)
         next_second = far_now_ns() + FAR_NS_PER_SEC;
         end_with_the_program();
         far_report_outside();
-        far_mutex_lock(&sv.housekeeping);
+        if (!far_mutex_trylock(&sv.housekeeping))
+            continue; /* a fork is under way: the log goes on meanwhile */
         far_nodes_attach();
         far_counter_set(FAR_C_children_live, far_slab_tidy(false) ? 1 : 0);
         far_mutex_unlock(&sv.housekeeping);

@@ -14,6 +14,7 @@
 #include "base/os.h"
 #include "core/local/budget.h"
 #include "core/page/pager.h"
+#include "core/page/service.h"
 #include "core/remote/private.h"
 #include "core/remote/slab.h"
 
@@ -33,6 +34,7 @@ static struct {
     struct far_request tidy;                  /* the housekeeper's */
     struct far_request clone[FAR_MAX_NODES];  /* under fork's locks */
     struct far_request leave[FAR_MAX_NODES];  /* of who comes first to exit */
+    struct far_request stay[FAR_MAX_NODES];
     int left_pid;                             /* atomic: the process that did */
     bool cloned[FAR_MAX_NODES];
     uint32_t queue;                           /* number of the fetch engine's queue on each node; the next ones are the others' */
@@ -40,7 +42,15 @@ static struct {
 
 /* --- what the slab asks */
 
-/* The node with the most free memory among those that live. */
+/* Of two nodes the one to ask first: which answers, then which has more free memory. */
+static bool is_better(const struct far_node *a, const struct far_node *b)
+{
+    bool up = far_node_state(a) == FAR_NODE_UP;
+
+    return up != (far_node_state(b) == FAR_NODE_UP) ? up : far_node_free_bytes(a) > far_node_free_bytes(b);
+}
+
+/* The best node that lives and was not tried. One that is silent is asked last: it may take until the deadline to say no. */
 static struct far_node *choose(unsigned *tried)
 {
     struct far_node *best = NULL;
@@ -51,7 +61,7 @@ static struct far_node *choose(unsigned *tried)
 
         if (*tried >> i & 1 || far_node_state(n) == FAR_NODE_DEAD)
             continue;
-        if (!best || far_node_free_bytes(n) > far_node_free_bytes(best)) {
+        if (!best || is_better(n, best)) {
             best = n;
             index = i;
         }
@@ -86,14 +96,18 @@ static int grant(void *ctx, uint64_t bytes, uint32_t granule, uint64_t *span, st
 }
 
 /* As far_engine_call, but the housekeeper goes on writing the log: what is said of a node that does not answer must not
- * wait for that node. */
+ * wait for that node. A thread that forks and does the housekeeper's work leaves the log alone. */
 static int housekeeper_call(struct far_request *r)
 {
     uint64_t nap = HOUSEKEEPER_MIN_NS;
+    bool drains = far_service_is_own_thread();
+    uint32_t never = 0;
 
     far_engine_submit(far_pager.write_engine, r);
     while (far_engine_poll(far_pager.write_engine), !far_request_completed(r)) {
-        if (far_log_wait(nap))
+        if (!drains)
+            far_os_futex_wait(&never, 0, nap);
+        else if (far_log_wait(nap))
             far_log_drain();
         nap = far_min(2 * nap, HOUSEKEEPER_MAX_NS);
     }
@@ -236,10 +250,10 @@ static int hello(const struct far_options *o, char *err, size_t errlen)
         int ret = await(&ns.grant, end);
 
         if (ret < 0) {
-            const char *reason = far_node_reason(far_pager.nodes[i]);
+            const char *reason = far_node_reason(far_pager.nodes[i]), *advice = far_node_advice(reason);
 
-            far_format(err, errlen, "memory node %s cannot be used: %s. Is farmemd running there? Try: farctl doctor --node %s",
-                       ns.urls[i], *reason ? reason : "no answer", ns.urls[i]);
+            far_format(err, errlen, "memory node %s cannot be used: %s. %s%s Try: farctl doctor --node %s", ns.urls[i],
+                       *reason ? reason : "no answer", advice ? advice : "Is farmemd running there?", advice ? "." : "", ns.urls[i]);
             return ret;
         }
     }
@@ -266,6 +280,11 @@ int far_nodes_start(const struct far_options *o, char *err, size_t errlen)
 
 /* --- exit */
 
+static bool is_under_way(const struct far_request *r)
+{
+    return r->op && !far_request_completed(r);
+}
+
 void far_nodes_leave(void)
 {
     uint64_t end = far_now_ns() + LEAVE_NS;
@@ -276,6 +295,8 @@ void far_nodes_leave(void)
     for (unsigned i = 0; i < far_pager.n_nodes; i++) {
         enum far_node_state state = far_node_state(far_pager.nodes[i]);
 
+        if (is_under_way(&ns.leave[i]))
+            continue;
         memset(&ns.leave[i], 0, sizeof(ns.leave[i]));
         /* A clone that was never attached to is, or it would stay for its lease. */
         if (state != FAR_NODE_UP && !(state == FAR_NODE_NEW && far_node_session(far_pager.nodes[i], token)))
@@ -287,6 +308,26 @@ void far_nodes_leave(void)
     for (unsigned i = 0; i < far_pager.n_nodes; i++)
         if (ns.leave[i].op)
             await(&ns.leave[i], end);
+}
+
+void far_nodes_stay(void)
+{
+    uint64_t end = far_now_ns() + LEAVE_NS;
+
+    if (far_atomic_load_acquire(&ns.left_pid) != far_os_getpid())
+        return;
+    for (unsigned i = 0; i < far_pager.n_nodes; i++) {
+        if (!ns.leave[i].op || is_under_way(&ns.stay[i]))
+            continue;
+        memset(&ns.stay[i], 0, sizeof(ns.stay[i]));
+        ns.stay[i].op = FAR_OP_STAY;
+        ns.stay[i].node = far_pager.nodes[i];
+        far_engine_submit(far_pager.write_engine, &ns.stay[i]);
+    }
+    for (unsigned i = 0; i < far_pager.n_nodes; i++)
+        if (ns.stay[i].op)
+            await(&ns.stay[i], end);
+    far_atomic_store_release(&ns.left_pid, 0);
 }
 
 /* --- fork */
@@ -348,6 +389,8 @@ int far_nodes_in_child(void)
     if (far_pager.object_engine)
         far_engine_abandon(far_pager.object_engine);
     ns.queue += QUEUES; /* a copy of our session has seen the others */
+    memset(ns.leave, 0, sizeof(ns.leave));
+    memset(ns.stay, 0, sizeof(ns.stay));
     for (unsigned i = 0; i < far_pager.n_nodes; i++) {
         const struct far_wire_clone *c = &ns.clone[i].clone;
         int ret = create(i, ns.cloned[i] ? c->session : 0, ns.cloned[i] ? c->token : NULL, err, sizeof(err));

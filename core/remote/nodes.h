@@ -18,6 +18,8 @@ int far_nodes_object_engine(void);
 /* The process is about to exit: asks the nodes to end its sessions when its connections close, and waits for their answers
  * for a moment (100 ms at most). Until then everything works: other threads may still touch far memory. */
 void far_nodes_leave(void);
+/* It does not after all: takes that back, as far_nodes_leave asks. */
+void far_nodes_stay(void);
 /* fork, in the parent: has every node clone our session; the child's sessions are kept for far_nodes_in_child. *shared: the
  * spans are held by both from now on. 0 or -errno. */
 int far_nodes_clone(bool *shared);

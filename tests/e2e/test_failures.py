@@ -1,6 +1,7 @@
 """What a program under the shim sees when nodes, wires, machines and budgets fail: never zeros, never a hang, and one
 message that says what to do. The program is victim.c; its block is four times its local memory, so the first pages of
 it are always away."""
+import errno
 import json
 import os
 import pathlib
@@ -338,6 +339,24 @@ def test_no_connection_for_a_while(start, victim, proxy):
     v.finish()
 
 
+def test_no_connection_after_a_failed_exec(start, victim, proxy):
+    """The node was told that the program leaves; it must hear that it does not."""
+    n = start("--memory=64M")
+    p = proxy(n.url, "unix")
+    v = victim(p.url, deadline="10s").fill()
+    for _ in range(2):
+        v.send("badexec")
+        assert v.answer() == "not executed %d" % errno.ENOENT
+    p.refusing = True
+    p.cut()
+    v.send("check")
+    time.sleep(0.5)
+    p.refusing = False
+    assert v.answer() == "right"
+    assert v.counters_until(lambda c: c["reconnects"] > 0)["poisoned_pages"] == 0
+    v.finish()
+
+
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_flipped_payload_byte(start, victim, proxy, direction):
     n = start("--memory=64M")
@@ -587,7 +606,7 @@ def says_nothing(conn):
 
 
 @pytest.mark.parametrize("behave,words", [
-    (wrong_version, "version"), (garbage, "protocol"), (web_server, "protocol"), (closes_at_once, "closed by the node"),
+    (wrong_version, "different releases"), (garbage, "protocol"), (web_server, "protocol"), (closes_at_once, "closed by the node"),
     (says_nothing, "no answer"),
 ], ids=lambda x: getattr(x, "__name__", ""))
 def test_something_else_answers(victim, behave, words):
@@ -681,6 +700,10 @@ def test_children(start, victim, kind):
     assert v.do("fork again 9;check") == "filled" and v.answer() == "right" and v.answer() == "child 0"
     assert v.do("check") == "right", "the child's writes are its own"
     assert v.do("fork fork check") == "right" and v.answer() == "child 0" and v.answer() == "child 0"
+    v.send("leave sleep 1500")
+    assert v.counters_until(lambda c: c["children_live"] == 1)["fork_clones"] > 0
+    assert v.answer() == "slept"
+    v.counters_until(lambda c: c["children_live"] == 0, seconds=20)
     v.finish()
 
 

@@ -15,6 +15,7 @@
  *   leave COMMAND     the same, but the child is not waited for   ANSWER
  *   daemon            daemon(3): goes on in the background        daemon PID
  *   exec TIMES        fork and exec /bin/true                     executed
+ *   badexec           execv of what is not there               not executed ERRNO
  *   orphan            waits until its parent has ended            orphaned
  *   catch             from now on SIGBUS is caught                catching (and each time: caught)
  *   sleep MS          touches nothing meanwhile                   slept
@@ -262,7 +263,10 @@ static void run_one(char *line)
         become_daemon();
     else if (!strncmp(line, "exec ", 5))
         exec_true((int)a);
-    else if (!strcmp(line, "catch")) {
+    else if (!strcmp(line, "badexec")) {
+        execv("/nowhere/at/all", (char *[]){"x", NULL});
+        answer("not executed %d", errno);
+    } else if (!strcmp(line, "catch")) {
         signal(SIGBUS, on_bus);
         answer("catching");
     } else if (!strcmp(line, "orphan"))

@@ -1,5 +1,6 @@
 /* preload_exec.c - every way to exec: arguments, environment, search, failure; in children of fork and vfork. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -90,12 +91,16 @@ static void exec__in_a_child_of_vfork(void **state)
     free(data);
 }
 
-/* A failed exec changes nothing: the program goes on with all it has. */
+/* A failed exec changes nothing: the program goes on with all it has, and farctl stat still finds it. */
 static void exec__failure(void **state)
 {
     unsigned char *data = OPAQUE(malloc(BYTES));
+    char counters[64];
+    bool shown;
 
     fill_pattern(data, BYTES, 2);
+    snprintf(counters, sizeof(counters), "/dev/shm/farshim.%d", getpid());
+    shown = access(counters, F_OK) == 0;
     for (int i = 0; i < 3; i++) {
         errno = 0;
         assert_int_equal(execv("/nowhere/at/all", args), -1);
@@ -105,6 +110,7 @@ static void exec__failure(void **state)
         assert_int_equal(execve("/", args, env), -1);
         assert_int_equal(errno, EACCES);
         assert_true(has_pattern(data, BYTES, 2));
+        assert_int_equal(access(counters, F_OK) == 0, shown);
     }
     pid_t pid = fork();
     if (pid == 0) {

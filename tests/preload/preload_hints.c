@@ -21,14 +21,14 @@
 
 static uint8_t *hinted, *filler;
 
-/* Pages of the hinted ones that are there, without touching them (mincore(2)). */
-static unsigned here(void)
+/* How many of these pages are there, without touching them (mincore(2)). */
+static unsigned count_there(uint8_t *p, size_t bytes)
 {
-    unsigned char there[HINTED];
+    static unsigned char there[FILLER / PAGE];
     unsigned n = 0;
 
-    assert_int_equal(mincore(hinted, sizeof(there) * PAGE, there), 0);
-    for (unsigned i = 0; i < HINTED; i++)
+    assert_int_equal(mincore(p, bytes, there), 0);
+    for (size_t i = 0; i < bytes / PAGE; i++)
         n += there[i] & 1;
     return n;
 }
@@ -37,9 +37,23 @@ static void await(unsigned n)
 {
     uint64_t limit = far_now_ns() + 10 * FAR_NS_PER_SEC;
 
-    while (here() != n) {
+    while (count_there(hinted, (size_t)HINTED * PAGE) != n) {
         assert_true(far_now_ns() < limit);
         usleep(50);
+    }
+}
+
+/* Until the evacuator has freed what it wants to be free: hints may use that. */
+static void await_quiet(void)
+{
+    unsigned before = 0, same = 0;
+
+    for (unsigned i = 0; i < 1000 && same < 5; i++) {
+        unsigned now = count_there(filler, FILLER);
+
+        same = now == before ? same + 1 : 0;
+        before = now;
+        usleep(2000);
     }
 }
 
@@ -51,7 +65,7 @@ static void send_away(uint8_t value)
         for (size_t at = 0; at < FILLER; at += PAGE)
             filler[at] = value;
     await(0);
-    usleep(5000); /* the evacuator gets the memory free that hints may use */
+    await_quiet();
 }
 
 static void wait_ns(uint64_t ns)

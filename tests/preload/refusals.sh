@@ -1,8 +1,8 @@
 #!/bin/sh
-# refusals.sh LIBRARY: what is said, and with which status, when the options are wrong; and that nothing is said or
+# refusals.sh LIBRARY DIRECT_IO: what is said, and with which status, when the options are wrong; and that nothing is said or
 # started when there is no reason.
 set -eu
-library=$1
+library=$1 direct_io=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset FAR_POLICY FAR_LOCAL FAR_LOG FAR_NODES FAR_FALLBACK || true
@@ -61,5 +61,8 @@ if dd if="$library" of=/dev/null iflag=direct bs=4k count=1 2>/dev/null; then
         dd if="$library" of=/dev/null iflag=direct bs=4k count=1 2>"$work/err"
     # Not on stderr: dd closes that before it ends.
     grep -q 'O_DIRECT is used' "$work/log" || { echo "O_DIRECT was not noticed: $(cat "$work/err")"; failed=1; }
+    nm -D "$direct_io" | grep -q ' __open' || { echo "$direct_io does not call a fortified open"; failed=1; }
+    FAR_LOG="$work/log2" FAR_FEATURES_MASK=move FAR_POLICY=all LD_PRELOAD=$library "$direct_io" "$library"
+    grep -q 'O_DIRECT is used' "$work/log2" || { echo "O_DIRECT in a fortified open was not noticed"; failed=1; }
 fi
 exit $failed

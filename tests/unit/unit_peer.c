@@ -455,7 +455,7 @@ static void run__deadline_passed(void **state)
 
 static void run__unknown_operations_live_on(void **state)
 {
-    static const unsigned ops[] = {FAR_OP_COPY, FAR_OP_CALL, FAR_OP_AUTH, FAR_OP_EPOCH, 12, 200};
+    static const unsigned ops[] = {FAR_OP_COPY, FAR_OP_CALL, FAR_OP_AUTH, FAR_OP_EPOCH, 13, 200};
     struct answer a;
     struct client c;
 

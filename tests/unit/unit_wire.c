@@ -140,7 +140,7 @@ static void far_wire_check_hdr__bounds_of_reads_and_writes(void **state)
 
 static void far_wire_check_hdr__reserved_operations_can_be_answered(void **state)
 {
-    static const uint8_t ops[] = {FAR_OP_COPY, FAR_OP_CALL, FAR_OP_AUTH, FAR_OP_EPOCH, 12, 200, 255};
+    static const uint8_t ops[] = {FAR_OP_COPY, FAR_OP_CALL, FAR_OP_AUTH, FAR_OP_EPOCH, 13, 200, 255};
     for (unsigned i = 0; i < sizeof ops; i++) {
         struct far_wire_hdr h = {
             .magic = FAR_WIRE_MAGIC, .version = 1, .op = ops[i], .id = 1, .length = 100, .count = 1};

@@ -39,12 +39,10 @@ static uint64_t measure(struct far_engine *engine, struct far_node *node, int *e
 
 static void explain(struct far_check *check, const char *url, const char *reason)
 {
-    if (!strcmp(reason, far_node_errno_text(EPROTOTYPE))) {
-        far_report_fix(check, "# another program listens there: ask it who it is (ss -lptn), and give farmemd another address");
-        return;
-    }
-    if (!strcmp(reason, far_node_errno_text(EADDRNOTAVAIL))) {
-        far_report_fix(check, "# name the machine by its address, or add it to /etc/hosts: getent hosts NAME >>/etc/hosts");
+    const char *advice = far_node_advice(reason);
+
+    if (advice) {
+        far_report_fix(check, "# %s", advice);
         return;
     }
     far_report_fix(check, "farmemd --listen %s --memory 4G   # on the machine that lends the memory", url);

@@ -195,11 +195,22 @@ static int attach(struct far_watch *w, const struct stat_args *args)
     return bad;
 }
 
+static void list_text(const struct far_watch *w, bool first)
+{
+    char local[32], budget[32], far[32];
+    uint64_t limit = far_watch_get(w, FAR_C_budget_bytes);
+
+    if (first)
+        printf("%8s  %-16s %10s %10s %10s\n", "PID", "PROGRAM", "LOCAL", "BUDGET", "FAR");
+    printf("%8d  %-16s %10s %10s %10s\n", w->pid, w->name, far_human_bytes(local, far_watch_local(w)),
+           limit ? far_human_bytes(budget, limit) : "none", far_human_bytes(far, far_watch_get(w, FAR_C_far_bytes)));
+}
+
 /* Without a process id: a line for each program that can be watched. */
-static int list_all(void)
+static int list_all(bool json)
 {
     DIR *dir = opendir("/dev/shm");
-    char err[256], a[32], b[32], c[32];
+    char err[256];
     struct far_watch w;
     unsigned n = 0;
 
@@ -208,18 +219,16 @@ static int list_all(void)
 
         if (sscanf(e->d_name, "farshim.%d", &pid) != 1 || far_watch_open(&w, pid, err, sizeof(err)))
             continue;
-        if (!n++)
-            printf("%8s  %-16s %10s %10s %10s\n", "PID", "PROGRAM", "LOCAL", "BUDGET", "FAR");
-        printf("%8d  %-16s %10s %10s %10s\n", pid, w.name, far_human_bytes(a, far_watch_local(&w)),
-               far_watch_get(&w, FAR_C_budget_bytes)
-                   ? far_human_bytes(b, far_watch_get(&w, FAR_C_budget_bytes))
-                   : "none",
-               far_human_bytes(c, far_watch_get(&w, FAR_C_far_bytes)));
+        if (json)
+            print_json(&w, false);
+        else
+            list_text(&w, n == 0);
+        n++;
         far_watch_close(&w);
     }
     if (dir)
         closedir(dir);
-    if (!n)
+    if (!n && !json)
         printf("No program of this user has far memory now.\n");
     return fflush(stdout) ? FARCTL_FAULT : FARCTL_OK;
 }
@@ -294,7 +303,7 @@ int far_cmd_stat(int argc, char **argv)
 
     argp_parse(&argp, argc, argv, 0, NULL, &args);
     if (!args.pid)
-        return list_all();
+        return list_all(args.json);
     if (attach(&w, &args))
         return FARCTL_FAULT;
     status = follow(&w, &args);

@@ -89,6 +89,7 @@ class Live(TestCase):
         self.assertEqual(counters["budget_bytes"], 8 << 20)
         self.assertGreater(counters["far_bytes"], 25 << 20)
         self.assertGreater(counters["evict_pages"], 1000)
+        self.assertGreater(counters["outside_bytes"], 0)
         self.assertLess(stat["derived"]["local_bytes"], (8 << 20) * 1.05)
         self.assertGreaterEqual(stat["histograms"]["fault_ns"]["p99"], stat["histograms"]["fault_ns"]["p50"])
 
@@ -97,6 +98,8 @@ class Live(TestCase):
         for word in ("python3 (%d)" % self.p.pid, "8.00 MiB", "local", "far", "faults", "hits"):
             self.assertIn(word, text)
         self.assertIn(str(self.p.pid), farctl("stat").stdout)
+        listed = [json.loads(line) for line in farctl("stat", "--json").stdout.splitlines()]
+        self.assertIn((self.p.pid, "python3"), [(one["pid"], one["name"]) for one in listed])
 
     def test_interval_and_count(self):
         result = farctl("stat", "--json", "--interval", "0.05", "--count", "3", str(self.p.pid))
