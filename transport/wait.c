@@ -30,7 +30,7 @@ static void sleep_on(struct far_engine *e, struct far_request *r)
 }
 
 /* poll(2) as the watcher. The lock is held on entry and given up. The program's signals are open while it
- * sleeps, except the one that asynchronous cancellation uses: nobody may take this frame away from under the
+ * sleeps, if it was the engine that closed them, except the one that asynchronous cancellation uses: nobody may take this frame away from under the
  * request. */
 static void watch(struct far_engine *e, struct far_request *r, struct far_hold *h)
 {
@@ -48,10 +48,14 @@ static void watch(struct far_engine *e, struct far_request *r, struct far_hold *
         !far_atomic_load_seq_cst(&e->submitted)) {
         struct timespec t = {(time_t)((until - now) / FAR_NS_PER_SEC),
                              (long)((until - now) % FAR_NS_PER_SEC)};
-        struct far_signals_nap nap = far_signals_nap_begin();
-        uint64_t mask = nap.mask | UINT64_C(1) << 31;
-        far_syscall5(SYS_ppoll, fds, n, &t, h->blocked && !nap.open ? &mask : NULL, FAR_SIGNALS_BYTES);
-        far_signals_nap_end(&nap);
+        if (h->blocked) {
+            struct far_signals_nap nap = far_signals_nap_begin();
+            uint64_t mask = nap.mask | UINT64_C(1) << 31;
+            far_syscall5(SYS_ppoll, fds, n, &t, nap.open ? NULL : &mask, FAR_SIGNALS_BYTES);
+            far_signals_nap_end(&nap);
+        } else { /* who blocked them for us may hold locks that a handler would want */
+            far_syscall5(SYS_ppoll, fds, n, &t, NULL, FAR_SIGNALS_BYTES);
+        }
         if (fds[0].revents)
             far_pollster_drain(&e->watcher);
     }

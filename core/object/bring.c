@@ -146,7 +146,8 @@ static void arrived(struct far_request *r)
 
 /* --- departure */
 
-static struct bring_op *op_get(bool ahead)
+/* A free request. try_only: NULL if there is none now; else waits, and the caller holds no other meanwhile. */
+static struct bring_op *op_get(bool try_only)
 {
     for (;;) {
         for (unsigned i = 0; i < OPS; i++) {
@@ -158,7 +159,7 @@ static struct bring_op *op_get(bool ahead)
                 return &ops[i];
             }
         }
-        if (ahead)
+        if (try_only)
             return NULL;
         far_bring_poll();
         far_os_yield();
@@ -209,7 +210,11 @@ static bool make_room(struct far_basket *b, const struct far_slot_place *place)
             far_bring_wait(b);
     }
     if (!b->open)
-        b->open = op_get(b->ahead);
+        b->open = op_get(b->ahead || b->n_sent);
+    if (!b->open && !b->ahead) { /* others wait for what we hold, as we for theirs: first comes in what was asked for */
+        far_bring_wait(b);
+        b->open = op_get(false);
+    }
     if (b->open)
         b->open->request.node = place->node;
     return b->open != NULL;

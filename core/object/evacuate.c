@@ -50,7 +50,8 @@ static struct {
     struct far_mutex round_lock;
     uint32_t fork_wanted; /* atomic, a futex */
     uint32_t work;        /* atomic, a futex: bumped when there is something to do */
-    uint32_t memory;      /* atomic, a futex: bumped when memory was freed */
+    uint32_t memory;      /* atomic, a futex: bumped after each turn that may have freed memory */
+    uint32_t progress;    /* atomic: turns that did */
     uint32_t idle;        /* atomic: it sleeps, and memory was not low when it looked last */
     struct flagged *batch;
     unsigned n;
@@ -198,17 +199,17 @@ static void say_why(uint64_t now)
 bool far_evacuate_wait(uint64_t most_ns)
 {
     uint64_t begin = far_now_ns(), since = begin;
-    uint32_t first = far_atomic_load_seq_cst(&ev.memory), progress = first;
+    uint32_t first = far_atomic_load_relaxed(&ev.progress), progress = first;
 
     if (!is_critical())
         return true;
     far_evacuate_kick();
     far_counter_inc(FAR_C_object_waits);
     while (is_critical() && far_now_ns() - since < NO_PROGRESS_NS && far_now_ns() - begin < most_ns) {
-        uint32_t seen = far_atomic_load_seq_cst(&ev.memory);
+        uint32_t seen = far_atomic_load_seq_cst(&ev.memory), now = far_atomic_load_relaxed(&ev.progress);
 
-        if (seen != progress) {
-            progress = seen;
+        if (now != progress) {
+            progress = now;
             since = far_now_ns();
         }
         far_os_futex_wait(&ev.memory, seen, FAR_NS_PER_MS);
@@ -444,7 +445,7 @@ static void unpick_all(void)
     ev.n_segments = 0;
 }
 
-/* true: something was freed, moved or sent. */
+/* true: its grace period passed. ev.freed, ev.moved: bytes that went to nodes or were dropped, and that only moved. */
 static bool round_locked(bool evacuate)
 {
     bool passed;
@@ -514,8 +515,10 @@ static void share_spares(bool needed)
 /* One turn of the thread. Returns how long it may sleep, 0: go on at once. */
 static uint64_t turn_locked(bool *needed)
 {
-    bool done = true;
+    bool done = true, more;
+    uint64_t frees = far_counter_get(FAR_C_object_frees);
 
+    ev.freed = ev.moved = 0;
     far_bring_poll();
     far_engine_poll(far_pager.write_engine);
     *needed = is_needed(*needed ? 2 : 1);
@@ -527,11 +530,15 @@ static uint64_t turn_locked(bool *needed)
         bump(&ev.memory);
     share_spares(*needed);
     report();
-    if (far_reap_some())
+    more = far_reap_some();
+    if (ev.freed || far_counter_get(FAR_C_object_frees) != frees)
+        far_atomic_add_relaxed(&ev.progress, 1u);
+    if (more)
         return 0;
     if (*needed && done && ev.freed + ev.moved)
         return 0;
     if (*needed && far_send_wait()) {
+        far_atomic_add_relaxed(&ev.progress, 1u);
         bump(&ev.memory);
         return 0;
     }

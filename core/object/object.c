@@ -151,8 +151,11 @@ static void wait_for_room(uint64_t *since)
 static bool take_back(struct far_word *w, uint64_t at)
 {
     void *old = far_at_address(at), *p;
-    uint32_t info = far_head_info(far_head(old)); /* stable: at worst of a dead object, then the swap fails */
+    uint32_t info = far_head_info(far_head(old));
 
+    far_race_window();
+    if (far_at_load(w) != at) /* acknowledged meanwhile: the memory may be another object's, and what was read there is nothing */
+        return true;
     p = far_evacuate_room(far_words_index(w), info, FAR_HEAP_MAIN);
     if (!p)
         return false;

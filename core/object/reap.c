@@ -52,22 +52,31 @@ void far_reap_release(void)
 }
 
 /* Nobody can reach what it owned by way of it any more, so that needs no grace period of its own. */
+static void free_named(const char *field, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        struct far_word *w;
+
+        memcpy(&w, field + k * sizeof(w), sizeof(w));
+        if (!w)
+            continue;
+        if (far_atomic_or_relaxed(&w->pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
+            far_die("the far object %p was freed twice: it had two owners, or was freed before its owner", (void *)w);
+        far_limbo_push(&rp.dead, far_words_index(w), 1);
+    }
+}
+
+/* Of each item in a row (FAR_NEW_N). */
 static void free_owned(const void *p, uint32_t info)
 {
     const struct far_field *fields;
-    uint32_t n = far_types_fields(far_info_type(info), &fields);
+    uint32_t bytes = 0, n = far_types_fields(far_info_type(info), &fields, &bytes);
 
-    for (uint32_t f = 0; f < n; f++)
-        for (uint32_t k = 0; k < fields[f].count; k++) {
-            struct far_word *w;
-
-            memcpy(&w, (const char *)p + fields[f].offset + k * sizeof(w), sizeof(w));
-            if (!w)
-                continue;
-            if (far_atomic_or_relaxed(&w->pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
-                far_die("the far object %p was freed twice: it had two owners, or was freed before its owner", (void *)w);
-            far_limbo_push(&rp.dead, far_words_index(w), 1);
-        }
+    if (!bytes)
+        bytes = far_info_bytes(info);
+    for (uint32_t at = 0; n && at + bytes <= far_info_bytes(info); at += bytes)
+        for (uint32_t f = 0; f < n; f++)
+            free_named((const char *)p + at + fields[f].offset, fields[f].count);
 }
 
 static void done_with(struct far_word *w)

@@ -178,7 +178,7 @@ void far_send_flush(void)
 
 static int refill(unsigned class_index)
 {
-    int ret = 0;
+    int ret = far_send_obstacle(); /* of the last one that found none, whatever its size */
 
     sd.ready[class_index].n = far_slab_take(class_index, sd.ready[class_index].slots, SLOTS);
     if (sd.ready[class_index].n) {
@@ -186,7 +186,7 @@ static int refill(unsigned class_index)
         return 0;
     }
     if (far_now_ns() < sd.retry_ns)
-        return far_send_obstacle();
+        return ret < 0 ? ret : -EAGAIN;
     far_mutex_lock(&far_pager.evict_lock); /* grants are one at a time */
     ret = far_slab_grow(class_index);
     far_mutex_unlock(&far_pager.evict_lock);

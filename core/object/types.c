@@ -14,7 +14,7 @@
 static struct {
     struct far_mutex lock;
     struct {
-        uint32_t first, count;
+        uint32_t first, count, bytes;
     } types[FAR_TYPES_MOST];    /* [1, n]; written under the lock before the number is told */
     struct far_field *fields;   /* room for FIELDS_MOST; a descriptor may be unloaded with its library */
     uint32_t n, n_fields;
@@ -22,7 +22,7 @@ static struct {
 
 static bool is_same(uint32_t i, const struct far_type *t)
 {
-    return ty.types[i].count == t->n_fields &&
+    return ty.types[i].count == t->n_fields && ty.types[i].bytes == t->bytes &&
            !memcmp(&ty.fields[ty.types[i].first], t->fields, t->n_fields * sizeof(*t->fields));
 }
 
@@ -39,6 +39,7 @@ static int add_locked(const struct far_type *t)
     ty.n++;
     ty.types[ty.n].first = ty.n_fields;
     ty.types[ty.n].count = t->n_fields;
+    ty.types[ty.n].bytes = t->bytes;
     ty.n_fields += t->n_fields;
     return (int)ty.n;
 }
@@ -60,10 +61,11 @@ int far_types_number(struct far_type *t)
     return n;
 }
 
-uint32_t far_types_fields(uint32_t number, const struct far_field **fields)
+uint32_t far_types_fields(uint32_t number, const struct far_field **fields, uint32_t *bytes)
 {
     if (!number)
         return 0;
+    *bytes = ty.types[number].bytes;
     *fields = &ty.fields[ty.types[number].first];
     return ty.types[number].count;
 }

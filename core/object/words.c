@@ -16,6 +16,7 @@
 #define FREE_NONE   0u                /* index 0 is never given out: it ends the free list */
 #define SMALL_BYTES FAR_OS_HUGE_BYTES /* the first ones are on small pages: a program of few objects stays small */
 #define AHEAD_BYTES (FAR_OS_HUGE_BYTES / 2)
+#define SEARCH_MOST (1u << 18)        /* words that are looked at for a row, under the lock */
 
 struct far_word *far_words_base;
 size_t far_words_bytes;
@@ -24,7 +25,9 @@ static struct {
     struct far_mutex lock;
     uint64_t top;       /* [1, top) were given out at some time */
     uint64_t most;      /* how many the range holds */
-    uint32_t free;      /* first of the list of single free words */
+    uint32_t free;      /* first of the list of free words; each names the next in `at`, the one before as its slot */
+    uint64_t free_n;    /* how many */
+    uint64_t search;    /* where the last search for a row ended */
     uint64_t used;      /* atomic for readers */
     uint64_t meta_bytes; /* counted as metadata */
 } ws;
@@ -67,13 +70,53 @@ static void count_used_locked(uint64_t n)
     far_counter_set(FAR_C_objects, n);
 }
 
+static void unlink_locked(struct far_word *w)
+{
+    uint32_t next = (uint32_t)w->at, before = (uint32_t)far_word_slot(w);
+
+    if (before == FREE_NONE)
+        ws.free = next;
+    else
+        far_atomic_store_relaxed(&far_words_base[before].at, (int64_t)far_at_make(FAR_WORD_FREE, next));
+    if (next != FREE_NONE)
+        far_word_set_slot(&far_words_base[next], before);
+    ws.free_n--;
+    memset(w, 0, sizeof(*w));
+}
+
 static struct far_word *take_free_locked(void)
 {
     struct far_word *w = &far_words_base[ws.free];
 
-    ws.free = (uint32_t)w->at;
-    memset(w, 0, sizeof(*w));
+    unlink_locked(w);
     return w;
+}
+
+static bool is_free(uint64_t index)
+{
+    return far_at_state(far_at_load(&far_words_base[index])) == FAR_WORD_FREE;
+}
+
+/* A row of free words, looked for once a quarter of all are free: metadata never shrinks. NULL: none was found for now. */
+static struct far_word *take_row_locked(size_t count)
+{
+    uint64_t i = ws.search, run = 0;
+
+    if (ws.free_n < count || ws.free_n < ws.top / 4)
+        return NULL;
+    for (unsigned looked = 0; looked < SEARCH_MOST && run < count; looked++, i++) {
+        if (i < 1 || i >= ws.top) {
+            i = 1;
+            run = 0;
+        }
+        run = is_free(i) ? run + 1 : 0;
+    }
+    ws.search = i;
+    if (run < count)
+        return NULL;
+    for (uint64_t k = i - count; k < i; k++)
+        unlink_locked(&far_words_base[k]);
+    return &far_words_base[i - count];
 }
 
 struct far_word *far_words_take(size_t count)
@@ -83,6 +126,8 @@ struct far_word *far_words_take(size_t count)
     far_mutex_lock(&ws.lock);
     if (count == 1 && ws.free != FREE_NONE) {
         w = take_free_locked();
+    } else if (count > 1 && (w = take_row_locked(count)) != NULL) {
+        ;
     } else if (count <= ws.most - ws.top) {
         w = &far_words_base[ws.top];
         ws.top += count;
@@ -98,7 +143,11 @@ void far_words_give(struct far_word *w)
 {
     far_mutex_lock(&ws.lock);
     far_atomic_store_relaxed(&w->at, (int64_t)far_at_make(FAR_WORD_FREE, ws.free));
+    far_word_set_slot(w, FREE_NONE);
+    if (ws.free != FREE_NONE)
+        far_word_set_slot(&far_words_base[ws.free], far_words_index(w));
     ws.free = far_words_index(w);
+    ws.free_n++;
     count_used_locked(ws.used - 1);
     far_mutex_unlock(&ws.lock);
 }

@@ -126,6 +126,17 @@ static void give_back(void *ctx, struct far_node *node, uint64_t span)
     housekeeper_call(&ns.tidy);
 }
 
+/* The same under evict_lock, of who has just been granted it. */
+static void undo_grant(void *ctx, struct far_node *node, uint64_t span)
+{
+    (void)ctx;
+    memset(&ns.grant, 0, sizeof(ns.grant));
+    ns.grant.op = FAR_OP_SPAN_RETURN;
+    ns.grant.node = node;
+    ns.grant.span = span;
+    far_engine_call(far_pager.write_engine, &ns.grant);
+}
+
 static uint32_t holders(void *ctx, struct far_node *node, uint64_t span)
 {
     (void)ctx;
@@ -262,7 +273,8 @@ static int hello(const struct far_options *o, char *err, size_t errlen)
 
 int far_nodes_start(const struct far_options *o, char *err, size_t errlen)
 {
-    static const struct far_slab_source source = {.grant = grant, .give_back = give_back, .holders = holders};
+    static const struct far_slab_source source = {
+        .grant = grant, .undo_grant = undo_grant, .give_back = give_back, .holders = holders};
     int ret = urls(o, err, errlen);
 
     program_name();

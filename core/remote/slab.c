@@ -223,7 +223,7 @@ int far_slab_grow(unsigned class_index)
     ret = span_add_locked(id, node, bytes, class_index);
     far_mutex_unlock(&slab.lock);
     if (ret < 0)
-        slab.source.give_back(slab.source.ctx, node, id);
+        slab.source.undo_grant(slab.source.ctx, node, id);
     return ret;
 }
 

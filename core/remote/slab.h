@@ -38,6 +38,8 @@ typedef uint64_t far_slot;
 struct far_slab_source {
     /* Grants `bytes` (a power of two) on the node it chooses. 0, -ENOSPC (all full), -EHOSTDOWN (none alive). */
     int (*grant)(void *ctx, uint64_t bytes, uint32_t granule, uint64_t *span, struct far_node **node);
+    /* Returns a span that was granted just now, and of which nothing was used. */
+    void (*undo_grant)(void *ctx, struct far_node *node, uint64_t span);
     void (*give_back)(void *ctx, struct far_node *node, uint64_t span);
     /* How many sessions hold the span, 0 if it cannot be known now. */
     uint32_t (*holders)(void *ctx, struct far_node *node, uint64_t span);

@@ -19,7 +19,7 @@ struct far_local_block {
     struct far_local_block *next; /* in the limbo */
     struct far_type *type;
     uint64_t epoch;               /* when it was freed */
-    size_t count;
+    size_t count, bytes;          /* objects, and of each */
     struct far_word words[];
 };
 
@@ -31,10 +31,11 @@ struct far_local_state {
     struct far_local_block *limbo, **limbo_end; /* oldest first */
     size_t waiting;                             /* blocks in limbo */
     pthread_key_t key;
-    int ready; /* 1: key and membarrier are there; 2: no membarrier, nothing is ever freed */
+    int has_key;
+    int ready; /* 1: key and membarrier are there; 2: one of them is not, nothing is ever freed */
 };
 
-__attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0};
+__attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0, 0};
 
 /* The library itself, where far memory is refused and FAR_FALLBACK=local, has its own. */
 #ifndef FAR_LOCAL_ALLOC_
@@ -70,13 +71,39 @@ __attribute__((unused)) static void far_local_leave_(void *thread)
     pthread_mutex_unlock(&far_local_.lock);
 }
 
+__attribute__((unused)) static void far_local_fork_prepare_(void)
+{
+    pthread_mutex_lock(&far_local_.lock);
+}
+
+__attribute__((unused)) static void far_local_fork_parent_(void)
+{
+    pthread_mutex_unlock(&far_local_.lock);
+}
+
+/* The scopes of threads that the child does not have are closed, and their contexts, whose memory others will use, forgotten. */
+__attribute__((unused)) static void far_local_fork_child_(void)
+{
+    const void *self = (const void *)pthread_self();
+    struct far_context *next;
+
+    for (struct far_context *c = far_local_.contexts; c; c = next) {
+        next = c->next;
+        if (c->thread != self)
+            far_local_unlink_(c);
+    }
+    pthread_mutex_unlock(&far_local_.lock);
+}
+
 __attribute__((unused)) static void far_local_start_(void)
 {
     if (far_local_.ready)
         return;
     far_local_.limbo_end = &far_local_.limbo;
+    far_local_.has_key = pthread_key_create(&far_local_.key, far_local_leave_) == 0 &&
+                         pthread_atfork(far_local_fork_prepare_, far_local_fork_parent_, far_local_fork_child_) == 0;
     /* 16: MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED */
-    far_local_.ready = pthread_key_create(&far_local_.key, far_local_leave_) == 0 && FAR_LOCAL_MEMBARRIER_(16) == 0 ? 1 : 2;
+    far_local_.ready = far_local_.has_key && FAR_LOCAL_MEMBARRIER_(16) == 0 ? 1 : 2;
 }
 
 __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
@@ -93,7 +120,7 @@ __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
         far_local_.contexts = c;
         c->thread = (const void *)pthread_self();
         c->known = 1;
-        if (far_local_.ready == 1)
+        if (far_local_.has_key)
             pthread_setspecific(far_local_.key, c->thread);
     }
     now = far_local_.epoch;
@@ -121,6 +148,7 @@ __attribute__((unused)) static struct far_word *far_local_create_(struct far_typ
         return NULL;
     b->type = type;
     b->count = count;
+    b->bytes = bytes;
     for (size_t i = 0; i < count; i++)
         b->words[i].at = (int64_t)((char *)&b->words[count] + i * stride);
     return b->words;
@@ -143,21 +171,31 @@ __attribute__((unused)) static uint64_t far_local_oldest_(void)
     return oldest;
 }
 
-/* Appends what the block owns, as freed with it: no scope can reach it any more by way of its owner. */
+/* Appends what a field of the block owns, as freed with it: no scope can reach it any more by way of its owner. */
+static inline void far_local_free_named_(struct far_local_block *b, const char *field, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        struct far_word *w;
+        struct far_local_block *owned;
+
+        memcpy(&w, field + k * sizeof(w), sizeof(w));
+        if (!w)
+            continue;
+        owned = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
+        owned->next = b->next;
+        b->next = owned;
+    }
+}
+
+/* Of each item in a row (FAR_NEW_N). */
 static inline void far_local_free_owned_(struct far_local_block *b)
 {
-    for (uint32_t f = 0; f < b->type->n_fields; f++)
-        for (uint32_t k = 0; k < b->type->fields[f].count; k++) {
-            struct far_word *w;
-            struct far_local_block *owned;
+    const struct far_type *t = b->type;
+    size_t item = t->bytes ? t->bytes : b->bytes;
 
-            memcpy(&w, (char *)b->words[0].at + b->type->fields[f].offset + k * sizeof(w), sizeof(w));
-            if (!w)
-                continue;
-            owned = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
-            owned->next = b->next;
-            b->next = owned;
-        }
+    for (size_t at = 0; t->n_fields && at + item <= b->bytes; at += item)
+        for (uint32_t f = 0; f < t->n_fields; f++)
+            far_local_free_named_(b, (const char *)b->words[0].at + at + t->fields[f].offset, t->fields[f].count);
 }
 
 /* Gives back a list of blocks and all that they own. */

@@ -138,6 +138,8 @@ FAR_INLINE_ void far_scope_begin_(void)
         now = far_scope_ask_();
     __asm__ __volatile__("movq %%rsp, %0" : "=m"(far_context_.frame));
     __atomic_store_n(&far_context_.epoch, now, __ATOMIC_RELAXED);
+    /* Again: a signal handler that came in between may have had a scope of its own, further down. */
+    __asm__ __volatile__("movq %%rsp, %0" : "=m"(far_context_.frame) : : "memory");
 }
 
 FAR_INLINE_ struct far_scope far_scope_enter_(void)
@@ -195,7 +197,7 @@ FAR_INLINE_ void far_scope_move_(struct far_scope *s)
 /* T owns nothing: freeing one frees its bytes. Declares FAR(T). */
 #define FAR_PLAIN(T)                                                                                               \
     FAR_DECLARE(T);                                                                                                \
-    __attribute__((unused)) static struct far_type far_type_##T = {#T, NULL, 0, 0}
+    __attribute__((unused)) static struct far_type far_type_##T = {#T, NULL, 0, 0, 0}
 
 /* FAR_TYPE(T, field, ...): freeing a T frees what these fields of it name: handles, or arrays of them (up to 16 fields). After
  * FAR_DECLARE(T) and the struct. */
@@ -203,7 +205,7 @@ FAR_INLINE_ void far_scope_move_(struct far_scope *s)
     FAR_STATIC_ASSERT_(sizeof(T) <= FAR_OBJECT_UNIT_BYTES, "a type that owns far fields has at most 64 KiB");          \
     static const struct far_field far_fields_##T[] = {FAR_FIELDS_(T, __VA_ARGS__)};                                \
     __attribute__((unused)) static struct far_type far_type_##T = {                                                \
-        #T, far_fields_##T, sizeof(far_fields_##T) / sizeof(far_fields_##T[0]), 0}
+        #T, far_fields_##T, sizeof(far_fields_##T) / sizeof(far_fields_##T[0]), 0, (uint32_t)sizeof(T)}
 
 #ifdef __cplusplus
 #define FAR_STATIC_ASSERT_ static_assert
@@ -392,13 +394,18 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
     return __builtin_mul_overflow(bytes, n, &all) ? SIZE_MAX : all;
 }
 
+/* Small objects stand close together: 8 bytes, as a head takes. Those of 1 KiB and more begin at a cache line. */
+#define FAR_ALIGNED_(T)                                                                                            \
+    FAR_STATIC_ASSERT_(__alignof__(T) <= 8 || (__alignof__(T) <= 64 && sizeof(T) >= 1024),                              \
+                       "a far object is aligned to 8 bytes, from 1 KiB on to 64: this type wants more")
+
 /* FAR_NEW(h, T): a zeroed T, named by h, which is a FAR(T). True; or false with h null and errno ENOMEM. FAR_NEW_N: n of them
  * in a row, FAR_R(h)[i]. */
 #define FAR_NEW(h, T)      FAR_NEW_BYTES_(h, T, sizeof(T))
 #define FAR_NEW_N(h, T, n) FAR_NEW_BYTES_(h, T, far_array_bytes_(sizeof(T), (n)))
 #define FAR_NEW_BYTES_(h, T, bytes_)                                                                               \
     __extension__({                                                                                                \
-        FAR_STATIC_ASSERT_(__alignof__(T) <= 16, "far objects are aligned to 16 bytes at most");                          \
+        FAR_ALIGNED_(T);                          \
         far_handle_##T far_new_ = {far_create_(&far_type_##T, (bytes_), 1)};                                       \
         (h) = far_new_;                                                                                            \
         far_new_.word != NULL;                                                                                     \
@@ -419,8 +426,8 @@ static inline void far_auto_(void *handle)
 }
 #define FAR_RELEASE(h)                                                                                             \
     __extension__({                                                                                                \
-        __typeof__(h) far_released_ = (h);                                                                         \
-        (h).word = NULL;                                                                                           \
+        __typeof__(h) *far_from_ = &(h), far_released_ = *far_from_;                                               \
+        far_from_->word = NULL;                                                                                    \
         far_released_;                                                                                             \
     })
 

@@ -34,7 +34,8 @@ struct far_type {
     const char *name;
     const struct far_field *fields;
     uint32_t n_fields;
-    uint32_t id; /* the library's; 0: not known to it yet. atomic */
+    uint32_t id;    /* the library's; 0: not known to it yet. atomic */
+    uint32_t bytes; /* of one; an object may hold several in a row, each of which owns */
 };
 
 enum far_deref_mode { FAR_MODE_READ = 0, FAR_MODE_WRITE = 1, FAR_MODE_NT = 2 };

@@ -64,6 +64,41 @@ static void new__refuses(void **state)
     FAR_FREE(p); /* null is fine */
 }
 
+/* Each of several in a row owns what its fields name. */
+static void free__all_of_a_row(void **state)
+{
+    enum { ROW = 50 };
+    FAR(tree) row;
+
+    rig_wait_objects(0);
+    assert_true(FAR_NEW_N(row, tree, ROW));
+    for (unsigned i = 0; i < ROW; i++) {
+        FAR(page) body;
+        FAR(tree) side;
+
+        assert_true(FAR_NEW(body, page) && FAR_NEW_N(side, tree, 1 + i % 3));
+        FAR_SCOPE {
+            FAR_W(row)[i].body = body;
+            FAR_W(row)[i].side[i % 2] = side;
+        }
+    }
+    FAR_FREE(row);
+    rig_wait_objects(0);
+}
+
+static void release__looks_once(void **state)
+{
+    FAR(page) stack[2], x;
+    int n = 2;
+
+    assert_true(FAR_NEW(stack[0], page) && FAR_NEW(stack[1], page));
+    x = FAR_RELEASE(stack[--n]);
+    assert_int_equal(n, 1);
+    assert_true(!FAR_IS_NULL(x) && FAR_IS_NULL(stack[1]) && !FAR_IS_NULL(stack[0]));
+    FAR_FREE(x);
+    FAR_FREE(stack[0]);
+}
+
 static FAR(page) kept;
 
 static void auto__until_block_ends(void **state)
@@ -535,6 +570,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new__is_zero),
         cmocka_unit_test(new__refuses),
+        cmocka_unit_test(free__all_of_a_row),
+        cmocka_unit_test(release__looks_once),
         cmocka_unit_test(auto__until_block_ends),
         cmocka_unit_test(free__tree),
         cmocka_unit_test(free__chain),

@@ -276,6 +276,13 @@ static void full__stays_here_and_goes_when_there_is_room(void **unused)
     assert_true(away > 900); /* it is used up */
     assert_int_equal(far_send_obstacle(), -ENOSPC);
     assert_non_null(strstr(far_evacuate_obstacle(), "full"));
+    for (unsigned i = 0; i < 3; i++) { /* another size that still finds a slot says nothing of this one's */
+        far_slot slot;
+
+        if (far_send_prepare(far_info_make(SMALL, 0), FAR_SLOT_NONE, &slot) == 0)
+            far_send_unprepare(far_info_make(SMALL, 0), FAR_SLOT_NONE, slot);
+        assert_true(far_send_prepare(far_info_make(LARGE, 0), FAR_SLOT_NONE, &slot) < 0);
+    }
     while (n_things < away + STAY)
         assert_false(try_to_put_away(new_thing(n_things % 2 ? LARGE : SMALL)));
     for (unsigned i = 0; i < STAY; i++) {

@@ -97,7 +97,7 @@ static uint32_t fake_holders(void *ctx, struct far_node *node, uint64_t span)
     return m.knows_holders ? m.spans[span].holders : 0;
 }
 
-static const struct far_slab_source source = {fake_grant, fake_give_back, fake_holders, &m};
+static const struct far_slab_source source = {fake_grant, fake_give_back, fake_give_back, fake_holders, &m};
 
 /* --- steps, each checked against the model */
 

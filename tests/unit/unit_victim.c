@@ -27,7 +27,7 @@ static uint32_t holders(void *ctx, struct far_node *node, uint64_t span)
 
 static int setup(void **state)
 {
-    static const struct far_slab_source source = {grant, give_back, holders, NULL};
+    static const struct far_slab_source source = {grant, give_back, give_back, holders, NULL};
 
     return far_slab_init(&source) < 0 || far_slab_grow(far_slab_class(4096)) < 0 ||
            far_victims_init(VICTIMS - 5) < 0;

@@ -30,14 +30,24 @@ static void start(void)
     }
 }
 
-/* A row of more than one, which is always fresh. */
 static struct far_word *take_row(size_t count)
 {
     struct far_word *w = far_words_take(count);
 
     if (w)
-        top = far_words_index(w) + count;
+        top = far_max(top, far_words_index(w) + count);
     return w;
+}
+
+/* Takes all that were given back: from then on what is taken is fresh. */
+static void use_up(void)
+{
+    struct far_word *w;
+
+    do
+        w = far_words_take(1);
+    while (far_words_index(w) != far_words_used());
+    top = far_words_index(w) + 1;
 }
 
 static void give_row(struct far_word *w, size_t count)
@@ -208,9 +218,42 @@ static void take__from_several_threads(void **unused)
     for (unsigned t = 0; t < THREADS; t++)
         pthread_join(threads[t], NULL);
     assert_int_equal(far_words_used(), before);
-    w = take_row(2); /* and where they ended */
+    w = take_row(2);
     assert_true(is_zero(w) && is_zero(w + 1));
     give_row(w, 2);
+}
+
+/* Rows that come and go, of all sizes, beside words that stay: metadata stays within a third of what is in use. */
+static void take__rows_come_again(void **unused)
+{
+    enum { STAY = 3000, ROWS = 20, TURNS = 3000, MOST = 500 };
+    static struct far_word *rows[ROWS];
+    static size_t counts[ROWS];
+    struct far_random r;
+    uint64_t end;
+
+    start();
+    use_up();
+    for (unsigned i = 0; i < STAY; i++)
+        assert_non_null(far_words_take(1));
+    end = top + STAY;
+    far_random_seed(&r, test_seed(__func__));
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        unsigned k = (unsigned)far_random_below(&r, ROWS);
+
+        if (rows[k])
+            give_row(rows[k], counts[k]);
+        counts[k] = far_random_between(&r, 2, MOST);
+        assert_non_null(rows[k] = take_row(counts[k]));
+        for (size_t i = 0; i < counts[k]; i++) {
+            assert_true(is_zero(&rows[k][i]));
+            use(&rows[k][i]);
+        }
+    }
+    assert_true(top < end + 3 * (uint64_t)ROWS * MOST);
+    for (unsigned k = 0; k < ROWS; k++)
+        if (rows[k])
+            give_row(rows[k], counts[k]);
 }
 
 /* --- metadata */
@@ -228,6 +271,7 @@ static void count_meta__grows_with_use(void **unused)
     struct far_word *w[200];
 
     start();
+    use_up();
     for (unsigned i = 0; i < 200; i++) {
         assert_non_null(w[i] = take_row(1000));
         if (far_budget_takes_huge() && top * sizeof(struct far_word) + FAR_OS_HUGE_BYTES / 2 > FAR_OS_HUGE_BYTES)
@@ -261,6 +305,7 @@ static void count_meta__nothing_ahead_that_does_not_fit(void **unused)
     start();
     if (!far_budget_takes_huge())
         skip();
+    use_up();
     while (far_budget.meta_bytes <= FAR_OS_HUGE_BYTES)
         assert_non_null(take_row(1000));
     begin = far_budget.meta_bytes;
@@ -289,6 +334,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(used__counts_words),
         cmocka_unit_test(take__more_than_there_are),
         cmocka_unit_test(take__from_several_threads),
+        cmocka_unit_test(take__rows_come_again),
         cmocka_unit_test(count_meta__grows_with_use),
         cmocka_unit_test(count_meta__not_of_words_that_come_again),
         cmocka_unit_test(count_meta__nothing_ahead_that_does_not_fit),
