@@ -541,6 +541,65 @@ static void fork__snapshot(void **state)
     free(p);
 }
 
+static pthread_barrier_t in_scope, may_leave;
+static FAR(page) written;
+
+static void *stays_in_a_scope(void *arg)
+{
+    FAR_SCOPE {
+        pthread_barrier_wait(&in_scope);
+        pthread_barrier_wait(&may_leave);
+    }
+    return NULL;
+}
+
+static void *uses_a_scope(void *arg)
+{
+    FAR_SCOPE
+        rig_fill(FAR_W(written), 7, 7);
+    return NULL;
+}
+
+/* Frees more than wait for their scopes at a time, as does a thread of its own: on the stack, perhaps, of one that is gone. */
+static int frees_in_the_child(void)
+{
+    pthread_t t;
+
+    for (int i = 0; i < 2000; i++) {
+        FAR(page) p;
+
+        if (!FAR_NEW(p, page))
+            return 1;
+        FAR_FREE(p);
+        if (i % 500 == 0 && (pthread_create(&t, NULL, uses_a_scope, NULL) || pthread_join(t, NULL)))
+            return 2;
+    }
+    return !rig_far() && far_local_.waiting >= 600 ? 3 : 0;
+}
+
+/* A child has the scopes of the thread that forked, and no others. */
+static void fork__scopes_of_other_threads(void **state)
+{
+    pthread_t t;
+    int status;
+
+    assert_true(FAR_NEW(written, page));
+    pthread_barrier_init(&in_scope, NULL, 2);
+    pthread_barrier_init(&may_leave, NULL, 2);
+    assert_int_equal(pthread_create(&t, NULL, stays_in_a_scope, NULL), 0);
+    pthread_barrier_wait(&in_scope);
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (!pid)
+        _exit(frees_in_the_child());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    pthread_barrier_wait(&may_leave);
+    pthread_join(t, NULL);
+    FAR_FREE(written);
+}
+
 static void in_scope_exec(void *arg)
 {
     FAR_SCOPED;
@@ -585,6 +644,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(scopes__left_by_threads),
         cmocka_unit_test(signals__deref),
         cmocka_unit_test(fork__snapshot),
+        cmocka_unit_test(fork__scopes_of_other_threads),
         cmocka_unit_test(exec__and_exit),
     };
 
