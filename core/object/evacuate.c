@@ -451,7 +451,6 @@ static bool round_locked(bool evacuate)
     bool passed;
 
     ev.n = 0;
-    ev.moved = ev.freed = 0;
     if (evacuate)
         pick_segments();
     pick_flushes();

@@ -88,6 +88,8 @@ static struct far_word *take_free_locked(void)
 {
     struct far_word *w = &far_words_base[ws.free];
 
+    if (ws.free == FREE_NONE)
+        return NULL;
     unlink_locked(w);
     return w;
 }
@@ -121,14 +123,11 @@ static struct far_word *take_row_locked(size_t count)
 
 struct far_word *far_words_take(size_t count)
 {
-    struct far_word *w = NULL;
+    struct far_word *w;
 
     far_mutex_lock(&ws.lock);
-    if (count == 1 && ws.free != FREE_NONE) {
-        w = take_free_locked();
-    } else if (count > 1 && (w = take_row_locked(count)) != NULL) {
-        ;
-    } else if (count <= ws.most - ws.top) {
+    w = count == 1 ? take_free_locked() : take_row_locked(count);
+    if (!w && count <= ws.most - ws.top) {
         w = &far_words_base[ws.top];
         ws.top += count;
         count_meta_locked();

@@ -326,16 +326,20 @@ def test_connection_cut_and_back(start, victim, proxy, kind):
     v.finish()
 
 
+def no_connection_for(seconds, p, v):
+    p.refusing = True
+    p.cut()
+    v.send("check")
+    time.sleep(seconds)
+    p.refusing = False
+    assert v.answer() == "right"
+
+
 def test_no_connection_for_a_while(start, victim, proxy):
     n = start("--memory=64M")
     p = proxy(n.url, "unix")
     v = victim(p.url, deadline="10s").fill()
-    p.refusing = True
-    p.cut()
-    v.send("check")
-    time.sleep(1)
-    p.refusing = False
-    assert v.answer() == "right"
+    no_connection_for(1, p, v)
     v.finish()
 
 
@@ -347,12 +351,7 @@ def test_no_connection_after_a_failed_exec(start, victim, proxy):
     for _ in range(2):
         v.send("badexec")
         assert v.answer() == "not executed %d" % errno.ENOENT
-    p.refusing = True
-    p.cut()
-    v.send("check")
-    time.sleep(0.5)
-    p.refusing = False
-    assert v.answer() == "right"
+    no_connection_for(0.5, p, v)
     assert v.counters_until(lambda c: c["reconnects"] > 0)["poisoned_pages"] == 0
     v.finish()
 
