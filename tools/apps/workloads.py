@@ -117,7 +117,7 @@ class Redis(Server):
     def start(self, launcher, directory, log):
         process = launcher.start([shutil.which("redis-server", path=PATH), "--port", "0", "--unixsocket",
                                   os.path.join(directory, "socket"), "--dir", directory, "--save", "", "--appendonly", "no",
-                                  "--daemonize", "no", "--loglevel", "notice"], stdout=log, stderr=log)
+                                  "--daemonize", "no", "--loglevel", "notice", "--rdbcompression", "no"], stdout=log, stderr=log)
         return process, self.connect(process, directory)
 
     def connect(self, process, directory):
