@@ -43,12 +43,14 @@ struct far_counters *far_core_counters(void);
 void *far_range_alloc(size_t bytes, size_t align);                 /* zero, readable and writable */
 int far_range_free(void *p, size_t bytes);                         /* any page-aligned part of what was allocated: munmap */
 int far_range_drop(void *p, size_t bytes);                         /* content becomes zero: MADV_DONTNEED */
+int far_range_replace(void *p, size_t bytes);                      /* as fresh, holes too: MAP_FIXED. Anywhere in the window */
 int far_range_move(void *to, void *from, size_t bytes);            /* content moves, `from` becomes zero: mremap. `to` is zero */
 int far_range_prefetch(void *p, size_t bytes);                     /* MADV_WILLNEED: a hint, never waits */
 int far_range_cold(void *p, size_t bytes);                         /* MADV_COLD / PAGEOUT: a hint */
 int far_range_protect(void *p, size_t bytes, int prot);            /* mprotect: keeps what is there evictable or exempt */
 int far_range_pin(void *p, size_t bytes);                          /* mlock: resident until unpinned; -ENOMEM over the budget */
 int far_range_unpin(void *p, size_t bytes);
+int far_range_unlock_all(void);                                    /* after mlockall: what is locked cannot be evicted */
 int far_range_wipe_on_fork(void *p, size_t bytes, bool on);        /* MADV_WIPEONFORK, MADV_KEEPONFORK */
 
 /*

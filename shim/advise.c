@@ -158,22 +158,9 @@ FAR_EXPORT int munlock(const void *p, size_t bytes)
     return (int)far_map_result(far_map_each(&cut, SYS_munlock, 0, 0, unpin_far));
 }
 
-/* Whether mlockall asked for future mappings, of which the far window may become one. */
-static uint32_t locks_future;
-
-static long unlock_window(void)
-{
-    return far_window_bytes ? far_syscall2(SYS_munlock, far_window_base, far_window_bytes) : 0;
-}
-
-void far_map_started(void)
-{
-    if (far_atomic_load_relaxed(&locks_future))
-        unlock_window();
-}
-
 /* A locked window would be populated to its last page, and its pages could not be evicted. With MCL_ONFAULT nothing
- * is populated before we can take the window out again. Where nothing can be far, the call is the kernel's. */
+ * is populated before we can take the window out again. Where nothing is far yet, the call is the kernel's: what the
+ * runtime reserves later is taken out when that is done. */
 FAR_EXPORT int mlockall(int flags)
 {
     long ret;
@@ -181,15 +168,8 @@ FAR_EXPORT int mlockall(int flags)
     if (!far_gate && !far_core_started())
         return (int)far_map_result(far_syscall1(SYS_mlockall, flags));
     ret = far_syscall1(SYS_mlockall, flags | MCL_ONFAULT);
-    if (ret == 0) {
-        far_atomic_store_relaxed(&locks_future, (uint32_t)(flags & MCL_FUTURE));
-        ret = unlock_window();
-    }
+    if (ret == 0)
+        ret = far_range_unlock_all();
     return (int)far_map_result(ret);
 }
 
-FAR_EXPORT int munlockall(void)
-{
-    far_atomic_store_relaxed(&locks_future, 0u);
-    return (int)far_map_result(far_syscall0(SYS_munlockall));
-}

@@ -177,7 +177,6 @@ static enum far_arena_state settle(void)
     far_shim_open_log();
     if (start(err, sizeof(err)) == 0) {
         arena.has_key = pthread_key_create(&arena.key, thread_ends) == 0;
-        far_map_started();
         far_pinning_started();
         return FAR_ARENA_READY;
     }

@@ -84,7 +84,7 @@ static long map_fixed(const struct far_cut *cut, int prot, int flags)
                      (void *)cut->far);
         return -EINVAL;
     }
-    ret = far_range_drop(cut->far, cut->far_bytes);
+    ret = far_range_replace(cut->far, cut->far_bytes);
     if (!ret)
         ret = far_range_protect(cut->far, cut->far_bytes, prot);
     return ret ? ret : (long)cut->far;

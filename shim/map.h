@@ -7,7 +7,7 @@
  * it is; one that reaches over the border is split, and each part treated so.
  *
  * What differs from the kernel's behaviour for far memory, on purpose:
- *   MAP_FIXED     over far memory: anonymous private memory replaces the content (zeros, new protection); files and
+ *   MAP_FIXED     over far memory: anonymous private memory replaces the content (zeros, new protection), also where a part was unmapped; files and
  *                 shared memory cannot be there: EINVAL, and a line that says so
  *   mremap        never grows in place; the new place is readable and writable whatever the old one was
  *   mlock         counts against FAR_LOCAL (ENOMEM beyond). mlockall locks everything but far memory, and what is
@@ -47,9 +47,6 @@ int far_map_parts(void *p, size_t bytes, long a, bool to_hole, int (*one)(void *
 
 /* As libc returns it: -1 and errno, or ret. */
 long far_map_result(long ret);
-
-/* The runtime has started: takes the far window out of an earlier mlockall. */
-void far_map_started(void);
 
 #pragma GCC visibility pop
 #endif

@@ -79,9 +79,7 @@ static long move_fixed(const struct remap *r)
         return move_out(r);
     if (cut.below_bytes || cut.above_bytes)
         return -EINVAL;
-    ret = far_range_drop(r->to, r->new_bytes);
-    if (!ret)
-        ret = far_range_protect(r->to, r->new_bytes, PROT_READ | PROT_WRITE);
+    ret = far_range_replace(r->to, r->new_bytes);
     return ret ? ret : move_within(r, r->to);
 }
 
@@ -115,7 +113,7 @@ static long remap_far(struct remap *r)
     return r->flags & MREMAP_MAYMOVE ? move_anywhere(r) : -ENOMEM;
 }
 
-/* Ordinary memory to a fixed place. In the far window only far memory can be: the content is copied there. */
+/* Ordinary memory to a fixed place. In the far window only far memory can be. */
 static long remap_local(const struct remap *r)
 {
     struct far_cut cut;

@@ -24,7 +24,7 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-static bool span_of(const void *p, size_t bytes, uint64_t *page, uint64_t *pages)
+static bool in_window(const void *p, size_t bytes, uint64_t *page, uint64_t *pages)
 {
     uintptr_t at = (uintptr_t)p;
 
@@ -32,7 +32,12 @@ static bool span_of(const void *p, size_t bytes, uint64_t *page, uint64_t *pages
         return false;
     *page = far_page_of(at);
     *pages = far_div_up(bytes, FAR_OS_PAGE_SIZE);
-    return far_window_holds(*page, *pages);
+    return *page + *pages <= far_pager.pages;
+}
+
+static bool span_of(const void *p, size_t bytes, uint64_t *page, uint64_t *pages)
+{
+    return in_window(p, bytes, page, pages) && far_window_holds(*page, *pages);
 }
 
 /* Waits until nobody owns the page. Spins, yields, then sleeps a little: owners are quick, or wait for a node. */
@@ -69,7 +74,8 @@ static void run_flush(struct run *r)
 
     if (!r->pages)
         return;
-    far_vm_drop(far_page_addr(r->page), r->pages << FAR_PAGE_SHIFT);
+    if (far_vm_drop(far_page_addr(r->page), r->pages << FAR_PAGE_SHIFT) < 0)
+        far_die("the content of %p cannot be dropped: it would stay where zeros are due", (void *)far_page_addr(r->page));
     for (uint64_t p = r->page; p < r->page + r->pages; p++) {
         far_page_word w = far_page_load(p);
 
@@ -223,6 +229,19 @@ void *far_range_alloc(size_t bytes, size_t align)
     return ret < 0 ? NULL : (void *)far_page_addr(page);
 }
 
+/* Content, and all that was said about it. -ENOMEM: nothing is changed (far_wipe_forget). */
+static int clear_pages(uint64_t page, uint64_t pages)
+{
+    int ret = far_wipe_forget(page, pages);
+
+    if (ret < 0)
+        return ret;
+    if (far_atomic_load_relaxed(&far_pager.pinned_pages))
+        far_atomic_sub_relaxed(&far_pager.pinned_pages, flag_pages(page, pages, 0, FAR_F_PINNED));
+    drop_pages(page, pages, FAR_F_KEPT);
+    return 0;
+}
+
 int far_range_free(void *p, size_t bytes)
 {
     uint64_t page, pages;
@@ -231,17 +250,28 @@ int far_range_free(void *p, size_t bytes)
     if (!span_of(p, bytes, &page, &pages))
         return -EINVAL;
     far_range_lock_read();
-    ret = far_wipe_forget(page, pages);
-    if (ret < 0) {
-        far_range_unlock_read();
-        return ret;
-    }
-    if (far_atomic_load_relaxed(&far_pager.pinned_pages))
-        far_atomic_sub_relaxed(&far_pager.pinned_pages, flag_pages(page, pages, 0, FAR_F_PINNED));
-    drop_pages(page, pages, FAR_F_KEPT);
-    ret = far_vm_protect((uintptr_t)p, pages << FAR_PAGE_SHIFT, PROT_NONE);
+    ret = clear_pages(page, pages);
+    if (ret == 0)
+        ret = far_vm_protect((uintptr_t)p, pages << FAR_PAGE_SHIFT, PROT_NONE);
     if (ret == 0)
         far_window_give(page, pages);
+    far_range_unlock_read();
+    return ret;
+}
+
+int far_range_replace(void *p, size_t bytes)
+{
+    uint64_t page, pages;
+    int ret;
+
+    if (!in_window(p, bytes, &page, &pages))
+        return -EINVAL;
+    far_range_lock_read();
+    ret = clear_pages(page, pages);
+    if (ret == 0) {
+        far_window_take_at(page, pages);
+        ret = far_vm_protect((uintptr_t)p, pages << FAR_PAGE_SHIFT, PROT_READ | PROT_WRITE);
+    }
     far_range_unlock_read();
     return ret;
 }
@@ -411,6 +441,11 @@ int far_range_unpin(void *p, size_t bytes)
     far_atomic_sub_relaxed(&far_pager.pinned_pages, flag_pages(page, pages, 0, FAR_F_PINNED));
     far_range_unlock_read();
     return 0;
+}
+
+int far_range_unlock_all(void)
+{
+    return far_window_bytes ? far_vm_unlock(far_pager.base, far_pager_registered_bytes()) : 0;
 }
 
 int far_range_protect(void *p, size_t bytes, int prot)

@@ -36,6 +36,10 @@ struct far_uffdio_poison {
     uint64_t mode;
     int64_t updated;
 };
+#ifndef MADV_DONTNEED_LOCKED /* since 5.18 */
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 #define FAR_UFFDIO_MOVE   _IOWR(UFFDIO, 0x05, struct far_uffdio_move)
 #define FAR_UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct far_uffdio_poison)
 
@@ -307,9 +311,10 @@ int far_vm_advise(uintptr_t p, size_t bytes, int advice)
     return (int)far_syscall3(SYS_madvise, p, bytes, advice);
 }
 
+/* Plain MADV_DONTNEED is refused where the program's mlockall came first. */
 int far_vm_drop(uintptr_t p, size_t bytes)
 {
-    return far_vm_advise(p, bytes, MADV_DONTNEED);
+    return far_vm_advise(p, bytes, MADV_DONTNEED_LOCKED);
 }
 
 /* process_madvise on oneself takes any advice since 6.13, and this in place of a descriptor since 6.14. */
@@ -339,7 +344,7 @@ unsigned far_vm_drop_scattered(const uintptr_t *pages, unsigned n)
     }
     if (runs < 2 || far_atomic_load_relaxed(&refused))
         return drop_one_by_one(v, runs);
-    ret = far_syscall5(SYS_process_madvise, FAR_PIDFD_SELF, v, runs, MADV_DONTNEED, 0);
+    ret = far_syscall5(SYS_process_madvise, FAR_PIDFD_SELF, v, runs, MADV_DONTNEED_LOCKED, 0);
     if (ret >= 0)
         return (unsigned)((size_t)ret / FAR_OS_PAGE_SIZE);
     unsigned dropped = drop_one_by_one(v, runs);
@@ -358,6 +363,11 @@ void far_vm_copy(uintptr_t to, uintptr_t from, size_t bytes)
     memcpy((char *)to + done, (const char *)from + done, bytes - done); /* refused, for example by a seccomp filter */
 }
 
+int far_vm_unlock(uintptr_t p, size_t bytes)
+{
+    return (int)far_syscall2(SYS_munlock, p, bytes);
+}
+
 int far_vm_protect(uintptr_t p, size_t bytes, int prot)
 {
     return (int)far_syscall3(SYS_mprotect, p, bytes, prot);
@@ -366,7 +376,7 @@ int far_vm_protect(uintptr_t p, size_t bytes, int prot)
 void *far_vm_reserve(uintptr_t at, size_t bytes, int prot, int *error)
 {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED_NOREPLACE : 0);
-    long p = far_syscall6(SYS_mmap, (long)at, (long)bytes, prot, flags, -1, 0);
+    long p = far_syscall6(SYS_mmap, (long)at, (long)bytes, PROT_NONE, flags, -1, 0);
 
     *error = 0;
     if (p < 0 && p > -4096) {
@@ -380,6 +390,12 @@ void *far_vm_reserve(uintptr_t at, size_t bytes, int prot, int *error)
     }
     far_vm_advise((uintptr_t)p, bytes, MADV_DONTDUMP);
     far_vm_advise((uintptr_t)p, bytes, MADV_NOHUGEPAGE);
+    far_vm_unlock((uintptr_t)p, bytes); /* the program's mlockall would populate all of it */
+    *error = prot == PROT_NONE ? 0 : far_vm_protect((uintptr_t)p, bytes, prot);
+    if (*error) {
+        far_syscall2(SYS_munmap, p, bytes);
+        return NULL;
+    }
     return (void *)p;
 }
 

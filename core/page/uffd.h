@@ -64,7 +64,8 @@ unsigned far_vm_drop_scattered(const uintptr_t *pages, unsigned n);
 void far_vm_copy(uintptr_t to, uintptr_t from, size_t bytes);
 int far_vm_advise(uintptr_t p, size_t bytes, int advice);
 int far_vm_protect(uintptr_t p, size_t bytes, int prot);
-/* An address range that costs nothing until used: private, anonymous, no reserve, not dumped.
+int far_vm_unlock(uintptr_t p, size_t bytes);
+/* An address range that costs nothing until used: private, anonymous, no reserve, not dumped, not locked.
  * at = 0: anywhere. NULL and *error (-errno) if it cannot be had. */
 void *far_vm_reserve(uintptr_t at, size_t bytes, int prot, int *error);
 

@@ -151,6 +151,15 @@ int far_window_take(uint64_t pages, uint64_t align_pages, uint64_t *page)
     return found ? 0 : -ENOMEM;
 }
 
+void far_window_take_at(uint64_t page, uint64_t pages)
+{
+    far_mutex_lock(&win.lock);
+    for (uint64_t p = page; p < page + pages; p++)
+        if (!bit_get(p))
+            mark(p, 1, true);
+    far_mutex_unlock(&win.lock);
+}
+
 void far_window_give(uint64_t page, uint64_t pages)
 {
     far_mutex_lock(&win.lock);

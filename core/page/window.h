@@ -21,6 +21,8 @@
 int far_window_init(uintptr_t base, uint64_t bytes);
 /* First page of `pages` free ones, aligned to align_pages (a power of two), now marked; -ENOMEM when there are none. */
 int far_window_take(uint64_t pages, uint64_t align_pages, uint64_t *page);
+/* Marks those of the pages that are not handed out. */
+void far_window_take_at(uint64_t page, uint64_t pages);
 /* Marks pages as free. */
 void far_window_give(uint64_t page, uint64_t pages);
 /* Whether all of [page, page + pages) is handed out. */

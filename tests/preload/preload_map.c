@@ -323,10 +323,31 @@ static void mlock__and_msync(void **state)
     errno = 0;
     assert_int_equal(msync(p, BYTES, MS_SYNC | MS_ASYNC), -1);
     assert_int_equal(errno, EINVAL);
-    assert_int_equal(mlockall(MCL_CURRENT), 0);
-    assert_true(has_pattern(p, BYTES, 2));
+    assert_int_equal(mlockall(MCL_CURRENT | MCL_FUTURE), 0);
+    fill_pattern(p, BYTES, 4); /* what is dirty can go nonetheless */
+    assert_true(has_pattern(p, BYTES, 4));
     assert_int_equal(madvise(p, PAGE, MADV_DONTNEED), far_contains(p) ? 0 : -1); /* locked, but for far memory */
     assert_int_equal(munlockall(), 0);
+    munmap(p, BYTES);
+}
+
+static void mmap__fixed_into_a_hole(void **state)
+{
+    char *p = map(BYTES), *q;
+
+    fill_pattern(p, BYTES, 3);
+    assert_int_equal(munmap(p + 4 * PAGE, 4 * PAGE), 0);
+    q = mmap(p + 2 * PAGE, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    assert_ptr_equal(q, p + 2 * PAGE);
+    assert_true(has_pattern(p, 2 * PAGE, 3));
+    assert_true(all_zero(q, 4 * PAGE));
+    assert_int_equal(touch(p + 6 * PAGE, false), SIGSEGV);
+    fill_pattern(q, 4 * PAGE, 5);
+    assert_true(has_pattern(q, 4 * PAGE, 5));
+    q = map(2 * PAGE);
+    fill_pattern(q, 2 * PAGE, 6);
+    assert_ptr_equal(mremap(q, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + 5 * PAGE), p + 5 * PAGE);
+    assert_true(has_pattern(p + 5 * PAGE, 2 * PAGE, 6));
     munmap(p, BYTES);
 }
 
@@ -389,14 +410,21 @@ static void system_calls__into_far(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mmap__which_are_far),   cmocka_unit_test(munmap__parts),
+        cmocka_unit_test(mmap__which_are_far),
+        cmocka_unit_test(munmap__parts),
         cmocka_unit_test(mprotect__written_then_executed),
         cmocka_unit_test(holes__do_not_save_what_is_around_them),
-        cmocka_unit_test(mprotect__takes_and_gives), cmocka_unit_test(mremap__all_ways),
-        cmocka_unit_test(mremap__dontunmap),     cmocka_unit_test(mremap__onto_far),
-        cmocka_unit_test(mremap__errors),        cmocka_unit_test(madvise__content),
-        cmocka_unit_test(madvise__wipe_on_fork), cmocka_unit_test(mlock__and_msync),
-        cmocka_unit_test(mmap__fixed_over),      cmocka_unit_test(system_calls__into_far),
+        cmocka_unit_test(mprotect__takes_and_gives),
+        cmocka_unit_test(mremap__all_ways),
+        cmocka_unit_test(mremap__dontunmap),
+        cmocka_unit_test(mremap__onto_far),
+        cmocka_unit_test(mremap__errors),
+        cmocka_unit_test(madvise__content),
+        cmocka_unit_test(madvise__wipe_on_fork),
+        cmocka_unit_test(mlock__and_msync),
+        cmocka_unit_test(mmap__fixed_into_a_hole),
+        cmocka_unit_test(mmap__fixed_over),
+        cmocka_unit_test(system_calls__into_far),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,11 @@ int far_range_drop(void *p, size_t bytes)
     return record("drop", p, bytes);
 }
 
+int far_range_replace(void *p, size_t bytes)
+{
+    return record("replace", p, bytes);
+}
+
 int far_range_move(void *to, void *from, size_t bytes)
 {
     return record("move", from, bytes);
@@ -74,6 +79,11 @@ int far_range_pin(void *p, size_t bytes)
 int far_range_unpin(void *p, size_t bytes)
 {
     return record("unpin", p, bytes);
+}
+
+int far_range_unlock_all(void)
+{
+    return 0;
 }
 
 int far_range_wipe_on_fork(void *p, size_t bytes, bool on)
