@@ -186,18 +186,16 @@ static void zero_install(uint64_t page, unsigned n, bool write)
     size_t bytes = (size_t)n << FAR_PAGE_SHIFT, done = 0;
     bool protect = !far_mutation(FAR_MUTATION_NO_ZERO_PROTECT);
     int ret = far_uffd_copy(far_pager.uffd, far_page_addr(page), fs.zeros, bytes, protect && !write, &done);
+    /* Threads that waited for these are awake, and may have written already. */
+    unsigned there = ret < 0 ? (unsigned)(done >> FAR_PAGE_SHIFT) : n;
 
-    if (far_unlikely(ret < 0)) {
-        if (done)
-            far_vm_drop(far_page_addr(page), done);
-        zero_give_up(page, n);
-        return;
-    }
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < there; i++) {
         unsigned flags = far_word_flags(far_page_load(page + i)) & FAR_F_STICKY;
 
         far_page_release_there(page + i, far_word_make(write ? FAR_PAGE_DIRTY : FAR_PAGE_CLEAN, flags, 0, 0));
     }
+    if (far_unlikely(there < n))
+        zero_give_up(page + there, n - there);
 }
 
 static bool fault_zero(uint64_t page, far_page_word w, bool write, uint64_t now)

@@ -196,13 +196,15 @@ void far_writeback_retry(void)
         uint32_t seen = FAR_VICTIM_DIRTY, page = far_atomic_load_relaxed(&v->page);
         far_page_word w = far_page_load(page), mine;
 
+        if (far_atomic_load_acquire(&v->state) != FAR_VICTIM_DIRTY)
+            continue;
         /* Own the page first: a rescuer takes DIRTY victims by the word alone. */
-        if (far_atomic_load_acquire(&v->state) != FAR_VICTIM_DIRTY || far_word_state(w) != FAR_PAGE_VICTIM ||
-            far_word_value(w) != far_victim_index(p) + 1)
-            continue;
         mine = far_word_with_state(w, FAR_PAGE_EVICT);
-        if (!far_page_cas(page, &w, mine))
+        if (far_word_state(w) != FAR_PAGE_VICTIM || far_word_value(w) != far_victim_index(p) + 1 ||
+            !far_page_cas(page, &w, mine)) {
+            left = 1; /* somebody has it just now */
             continue;
+        }
         int ret = far_writeback_add(&op, far_victim_index(p));
 
         if (ret == 0) {

@@ -350,6 +350,20 @@ static bool is_inside(unsigned i)
     return !strncmp(ns.urls[i], "inproc:", 7);
 }
 
+static const char *refusal(int error)
+{
+    switch (error) {
+    case -EDQUOT:
+        return "as many processes share it as may, or have sessions there";
+    case -ENOSPC:
+        return "its memory is used up";
+    case -ESHUTDOWN:
+        return "it is being stopped";
+    default:
+        return far_node_errno_text(error);
+    }
+}
+
 int far_nodes_clone(bool *shared)
 {
     *shared = false;
@@ -370,8 +384,10 @@ int far_nodes_clone(bool *shared)
         *shared = true; /* even if it fails: the node may have made the clone */
         int ret = far_engine_call(far_pager.write_engine, &ns.clone[i]);
 
-        if (ret < 0)
+        if (ret < 0) {
+            far_log_tell("fork fails: memory node %s does not keep what is there for the child (%s)", ns.urls[i], refusal(ret));
             return ret;
+        }
     }
     return 0;
 }

@@ -706,6 +706,16 @@ def test_children(start, victim, kind):
     v.finish()
 
 
+def test_fork_that_a_node_refuses(start, victim):
+    n = start("--memory=96M", "--max-sessions=1")
+    v = victim(n.url).fill()
+    assert v.do("fork check") == f"no fork {errno.ENOMEM}"
+    assert "fork fails" in v.only_line() and n.url in v.only_line()
+    assert v.do("check") == "right" and v.do("again 8") == "filled" and v.do("check") == "right"
+    v.proc.stdin.close()
+    assert v.wait() == 0
+
+
 def test_child_outlives_a_killed_parent(start, victim):
     """Over tcp; test_private_node_outlives_the_parent is about unix."""
     n = start("--memory=96M", "--lease=1s", "--keep=0s", url=address("tcp"))
