@@ -304,8 +304,11 @@ unsigned far_peer_end(struct far_peer *p)
 
     p->scratch = NULL;
     p->in = NULL;
-    if (!parked)
-        far_peer_fence(p, FAR_ST_FULL); /* no memory to keep it in: it may come back */
+    if (!parked) { /* no memory to keep it in: it may come back */
+        if (p->session)
+            far_session_detach(&p->server->sessions, p->session, p, p->now_ns);
+        far_peer_fence(p, FAR_ST_FULL);
+    }
     if (p->state == FAR_PEER_FENCED) {
         drop_buffers(p);
         return FAR_PEER_CLOSE;

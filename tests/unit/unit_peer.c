@@ -1,4 +1,6 @@
 /* unit_peer.c - connections as bytes in, bytes out: framing, refusals, fences, deadlines, bounds. */
+#include <sys/resource.h>
+
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/os.h"
@@ -680,6 +682,37 @@ static void run__stuck_reader(void **state)
     end_client(&c);
 }
 
+/* No memory to park replies in: the connection ends, and its session is there for the next one. */
+static void end__nothing_to_park_in(void **state)
+{
+    static uint8_t frame[FAR_WIRE_HDR_BYTES + FAR_WIRE_GRANT_BYTES], body[FAR_WIRE_GRANT_BYTES];
+    struct far_wire_grant g = {.bytes = MIB, .granule = 4096};
+    struct rlimit old, none;
+    struct client c, other, again;
+
+    open_client(&c);
+    far_wire_put_grant(body, &g);
+    size_t n = build(&c, frame, FAR_OP_SPAN_GRANT, 0, body, sizeof body);
+    getrlimit(RLIMIT_AS, &old);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = old.rlim_max};
+    setrlimit(RLIMIT_AS, &none);
+    turn(&c, frame, n, 0);
+    setrlimit(RLIMIT_AS, &old);
+    assert_int_equal(c.want, FAR_PEER_CLOSE);
+    assert_true(far_peer_is_fenced(c.peer));
+    assert_true(far_sessions_are_valid(far_server_sessions(server)));
+    assert_int_equal(far_session_by_id(far_server_sessions(server), c.session)->connections, 0);
+    end_client(&c);
+    open_client(&other); /* in the record of the first */
+    begin_client(&again, true);
+    struct far_wire_hello h = {.mode = FAR_HELLO_ATTACH, .session = c.session, .epoch = 2};
+    memcpy(h.token, c.token, 16);
+    assert_int_equal(hello(&again, h), FAR_ST_OK);
+    assert_false(far_peer_is_fenced(other.peer));
+    end_client(&other);
+    end_client(&again);
+}
+
 /* --- a model --- */
 
 #define GRANULES 64u
@@ -807,6 +840,7 @@ int main(void)
         CASE(run__replies_are_of_their_moment),
         CASE(run__replies_outlive_their_span),
         CASE(run__stuck_reader),
+        CASE(end__nothing_to_park_in),
         CASE(peers__against_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
