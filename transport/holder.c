@@ -88,6 +88,15 @@ static bool valid(const struct far_request *r)
     return true;
 }
 
+/* Its segments say so too: who looks at each of them must not take them for done. */
+static void refuse(struct far_request *r)
+{
+    r->status = -EINVAL;
+    if (r->op == FAR_OP_READ || r->op == FAR_OP_WRITE)
+        for (unsigned i = 0; r->segs && i < r->nsegs; i++)
+            r->segs[i].status = -EINVAL;
+}
+
 /* Hands what was submitted to the links, oldest first. */
 void far_holder_take_submitted(struct far_engine *e, uint64_t now)
 {
@@ -107,7 +116,7 @@ void far_holder_take_submitted(struct far_engine *e, uint64_t now)
         if (l && valid(r)) {
             far_link_enqueue(l, r, now);
         } else {
-            r->status = -EINVAL;
+            refuse(r);
             far_fifo_push(&e->done, r);
         }
         r = next;

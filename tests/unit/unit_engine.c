@@ -46,7 +46,7 @@ static void far_engine_submit__invalid_requests(void **state)
                     *other = client_node(fake->url, FAR_NS_PER_SEC);
     struct far_engine *e = client_engine(n, 0);
     uint8_t buf[4096];
-    struct far_seg s = {.buf = buf, .length = 4097};
+    struct far_seg s = {.buf = buf, .length = 4097}, many[65] = {0};
     struct far_request bad[] = {
         {.op = 0, .node = n},
         {.op = FAR_OP_HELLO, .node = n},
@@ -54,13 +54,25 @@ static void far_engine_submit__invalid_requests(void **state)
         {.op = FAR_OP_PING, .node = other},
         {.op = FAR_OP_READ, .node = n, .segs = &s, .nsegs = 0},
         {.op = FAR_OP_READ, .node = n, .segs = NULL, .nsegs = 1},
-        {.op = FAR_OP_READ, .node = n, .segs = &s, .nsegs = 65},
+        {.op = FAR_OP_READ, .node = n, .segs = many, .nsegs = 65},
         {.op = FAR_OP_WRITE, .node = n, .segs = &s, .nsegs = 1},
     };
     for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(far_engine_call(e, &bad[i]), -EINVAL);
+    assert_int_equal(many[64].status, -EINVAL);
     s.length = 15;
     assert_int_equal(far_engine_call(e, &bad[7]), -EINVAL);
+    struct far_seg two[] = {{.buf = buf, .length = 16}, {.buf = buf, .length = 16}};
+    struct far_request unsent[] = {
+        {.op = FAR_OP_READ, .node = other, .segs = two, .nsegs = 2},
+        {.op = FAR_OP_WRITE, .node = other, .segs = two, .nsegs = 2},
+    };
+    for (unsigned i = 0; i < 2; i++) {
+        two[0].status = two[1].status = 0;
+        assert_int_equal(far_engine_call(e, &unsent[i]), -EINVAL);
+        assert_int_equal(two[0].status, -EINVAL);
+        assert_int_equal(two[1].status, -EINVAL);
+    }
     assert_int_equal(far_engine_outstanding(e), 0);
     assert_int_equal(fake->opens, 0);
     far_engine_destroy(e);
