@@ -26,13 +26,18 @@ static struct {
         void *handler; /* atomic: the program's, SIG_DFL if it has none */
         int flags;     /* atomic: as it gave them */
     } at[_NSIG];
-    uint64_t interrupt; /* atomic: siginterrupt(3), a bit a signal */
+    uint64_t interrupt; /* atomic: siginterrupt(3), a bit a signal: bit_of */
     int pid;            /* atomic: whose handlers these are. A child of vfork has our memory, but handlers of its own */
 } set;
 
 static bool is_wrapped(int sig)
 {
     return sig > 0 && sig < _NSIG && !far_signals_is_open(sig) && sig != FIRST_OF_LIBC && sig != FIRST_OF_LIBC + 1;
+}
+
+static uint64_t bit_of(int sig)
+{
+    return UINT64_C(1) << (sig - 1);
 }
 
 static void set_default(int sig)
@@ -174,7 +179,7 @@ static __sighandler_t set_handler(int sig, __sighandler_t handler, int flags, bo
 /* As in BSD: it stays set, and system calls are restarted. */
 FAR_EXPORT __sighandler_t signal(int sig, __sighandler_t handler)
 {
-    bool interrupts = sig > 0 && sig < _NSIG && far_atomic_load_relaxed(&set.interrupt) >> sig & 1;
+    bool interrupts = sig > 0 && sig < _NSIG && (far_atomic_load_relaxed(&set.interrupt) & bit_of(sig));
 
     return set_handler(sig, handler, interrupts ? 0 : SA_RESTART, true);
 }
@@ -197,9 +202,9 @@ FAR_EXPORT int siginterrupt(int sig, int yes)
     if (action(sig, NULL, &act) < 0)
         return -1;
     if (yes)
-        far_atomic_or_relaxed(&set.interrupt, UINT64_C(1) << sig);
+        far_atomic_or_relaxed(&set.interrupt, bit_of(sig));
     else
-        far_atomic_and_relaxed(&set.interrupt, ~(UINT64_C(1) << sig));
+        far_atomic_and_relaxed(&set.interrupt, ~bit_of(sig));
     act.sa_flags = yes ? act.sa_flags & ~SA_RESTART : act.sa_flags | SA_RESTART;
     return action(sig, &act, NULL);
 }

@@ -151,6 +151,14 @@ static void siginterrupt__decides_about_system_calls(void **state)
     assert_int_equal(siginterrupt(SIGALRM, 0), 0);
     assert_int_equal(read_interrupted(), 1);
     assert_int_equal(siginterrupt(65, 1), -1);
+    assert_int_equal(siginterrupt(SIGRTMAX, 1), 0); /* 64, the last one */
+    signal(SIGRTMAX, simple);
+    signal(SIGHUP, simple);
+    assert_false(act_now(SIGRTMAX).sa_flags & SA_RESTART);
+    assert_true(act_now(SIGHUP).sa_flags & SA_RESTART);
+    assert_int_equal(siginterrupt(SIGRTMAX, 0), 0);
+    signal(SIGRTMAX, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
     signal(SIGALRM, SIG_DFL);
 }
 
