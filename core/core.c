@@ -132,17 +132,27 @@ static void shm_sweep(void)
         far_os_close(dir);
 }
 
-/* A new file for this process's counters; -1 if there can be none. */
+static void shm_remove(void)
+{
+    char path[64];
+
+    shm_path(path, sizeof(path));
+    far_syscall3(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+/* A new file for this process's counters; -1 if there can be none. All of it is there: a page that a full file system cannot
+ * give would be a SIGBUS at the first count. */
 static int shm_create(size_t bytes)
 {
     char path[64];
     int fd;
 
+    shm_remove(); /* ours before an exec */
     shm_path(path, sizeof(path));
-    far_syscall3(SYS_unlinkat, AT_FDCWD, path, 0); /* ours before an exec */
     fd = far_os_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && far_syscall2(SYS_ftruncate, fd, bytes) < 0) {
+    if (fd >= 0 && far_syscall4(SYS_fallocate, fd, 0, 0, bytes) < 0) {
         far_os_close(fd);
+        shm_remove();
         return -1;
     }
     return fd;
@@ -163,8 +173,10 @@ int far_start_counters(void)
         return 0;
     p = far_syscall6(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     far_os_close(fd);
-    if (p < 0 && p > -4096)
+    if (p < 0 && p > -4096) {
+        shm_remove();
         return 0;
+    }
     if (st.shared) /* the parent's, inherited */
         far_syscall2(SYS_munmap, st.shared, st.shared_bytes);
     st.shared = (struct far_counters *)p;
@@ -177,16 +189,12 @@ int far_start_counters(void)
 
 void far_core_exit(void)
 {
-    char path[64];
-
     if (!far_core_started() || st.pid != far_os_getpid())
         return;
     far_nodes_leave();
     far_log_flush(); /* what was said last must not be lost with the thread that writes it */
-    if (!st.shared)
-        return;
-    shm_path(path, sizeof(path));
-    far_syscall3(SYS_unlinkat, AT_FDCWD, path, 0);
+    if (st.shared)
+        shm_remove();
 }
 
 void far_core_stay(void)
