@@ -187,14 +187,19 @@ int far_start_counters(void)
     return 0;
 }
 
+static void unpublish(void)
+{
+    if (st.shared)
+        shm_remove();
+}
+
 void far_core_exit(void)
 {
     if (!far_core_started() || st.pid != far_os_getpid())
         return;
     far_nodes_leave();
     far_log_flush(); /* what was said last must not be lost with the thread that writes it */
-    if (st.shared)
-        shm_remove();
+    unpublish();
 }
 
 void far_core_stay(void)
@@ -348,12 +353,24 @@ static int start(const struct far_options *o, char *err, size_t errlen)
     ret = far_service_start();
     if (ret < 0) {
         far_format(err, errlen, "the runtime's threads cannot be started (error %d)", -ret);
+        unpublish();
         return ret;
     }
     far_log_defer();
     far_window_base = far_pager.base;
     far_atomic_store_release(&far_window_bytes, far_pager.pages << FAR_PAGE_SHIFT);
     return 0;
+}
+
+/* What a start that failed has opened; the program may go on without far memory. Of the window only addresses are left. */
+static void give_up(void)
+{
+    far_nodes_stop();
+    if (far_pager.uffd >= 0)
+        far_os_close(far_pager.uffd);
+    if (far_pager.pagemap >= 0)
+        far_os_close(far_pager.pagemap);
+    far_pager.uffd = far_pager.pagemap = -1;
 }
 
 int far_core_start(const struct far_options *o, char *err, size_t errlen)
@@ -363,6 +380,8 @@ int far_core_start(const struct far_options *o, char *err, size_t errlen)
     far_mutex_lock(&st.lock);
     if (st.state == 0) {
         st.error = start(o, st.message, sizeof(st.message));
+        if (st.error < 0)
+            give_up();
         far_atomic_store_release(&st.state, st.error < 0 ? 2u : 1u);
     }
     far_mutex_unlock(&st.lock);

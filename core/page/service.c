@@ -40,6 +40,7 @@
 #define CLOSE_FAULTS_NS   (300 * FAR_NS_PER_US)
 #define LATE_YIELD_NS     (100 * FAR_NS_PER_US) /* others want the processor: sleep at once */
 
+enum begun { NOT_YET, ALL_BEGIN, ALL_END }; /* the threads wait until all of them could be made */
 enum freeze { RUNNING, FREEZE_WANTED, FROZEN };
 
 /* Hints of the program: a bounded queue with a lock, first in first out; full means dropped. */
@@ -60,6 +61,7 @@ static struct {
     uint32_t freeze_broken;        /* atomic */
     struct far_mutex housekeeping; /* held around network calls of the housekeeper */
     struct hints prefetch, cold;
+    uint32_t begun;                /* atomic, enum begun; a futex */
 } sv = {.handler_fd = -1, .evacuator_fd = -1};
 
 static uint32_t added_threads; /* atomic */
@@ -90,6 +92,13 @@ static void hush_bell(int fd)
     uint64_t count;
 
     far_os_read(fd, &count, sizeof(count));
+}
+
+static void bell_end(int *fd)
+{
+    if (*fd >= 0)
+        far_os_close(*fd);
+    *fd = -1;
 }
 
 static void hint_add(struct hints *h, uint64_t page, uint64_t pages)
@@ -138,6 +147,17 @@ static void poll_until(struct pollfd *fds, unsigned n, uint64_t deadline_ns)
     struct timespec ts = {(time_t)(left / FAR_NS_PER_SEC), (long)(left % FAR_NS_PER_SEC)};
 
     far_syscall5(SYS_ppoll, fds, n, deadline_ns == UINT64_MAX ? NULL : &ts, NULL, 0);
+}
+
+/* Of a thread: whether it is to do its work. */
+static bool begins(void)
+{
+    uint32_t begun;
+
+    own_thread = true;
+    while ((begun = far_atomic_load_acquire(&sv.begun)) == NOT_YET)
+        far_os_futex_wait(&sv.begun, NOT_YET, FAR_FOREVER);
+    return begun == ALL_BEGIN;
 }
 
 /* --- handler */
@@ -247,7 +267,8 @@ static void *handler_main(void *unused)
     uint64_t next_check = 0;
     struct pace pace = {0};
 
-    own_thread = true;
+    if (!begins())
+        return NULL;
     for (;;) {
         bool frozen = freezing();
         unsigned work = frozen ? 0 : serve_faults();
@@ -301,7 +322,8 @@ static void *evacuator_main(void *unused)
     struct hint cold = {0, 0};
     bool needed = false;
 
-    own_thread = true;
+    if (!begins())
+        return NULL;
     for (;;) {
         unsigned done = 1;
         bool hinted = hint_take(&sv.cold, &cold);
@@ -381,7 +403,8 @@ static void *housekeeper_main(void *unused)
 {
     uint64_t next_second = 0;
 
-    own_thread = true;
+    if (!begins())
+        return NULL;
     for (;;) {
         if (far_log_wait(HOUSEKEEP_NS))
             far_log_drain();
@@ -447,10 +470,10 @@ bool far_service_freeze_broken(void)
 
 void far_service_reset_in_child(void)
 {
-    far_os_close(sv.handler_fd);
-    far_os_close(sv.evacuator_fd);
-    sv.handler_fd = sv.evacuator_fd = -1;
+    bell_end(&sv.handler_fd);
+    bell_end(&sv.evacuator_fd);
     sv.freeze = RUNNING;
+    sv.begun = NOT_YET;
     added_threads = 0;
     sv.evacuator_asleep = 0;
     sv.prefetch.n = sv.cold.n = 0;
@@ -487,7 +510,7 @@ static int thread_new(void *(*main)(void *))
     return -ret;
 }
 
-int far_service_start(void)
+static int bells_and_threads(void)
 {
     sigset_t all, old;
     int ret;
@@ -499,8 +522,21 @@ int far_service_start(void)
     if ((ret = thread_new(handler_main)) == 0 && (ret = thread_new(evacuator_main)) == 0)
         ret = thread_new(housekeeper_main);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (ret == 0)
+    return ret;
+}
+
+int far_service_start(void)
+{
+    int ret = bells_and_threads();
+
+    far_atomic_store_release(&sv.begun, (uint32_t)(ret == 0 ? ALL_BEGIN : ALL_END));
+    far_os_futex_wake(&sv.begun, INT32_MAX);
+    if (ret == 0) {
         far_budget_add_meta(3 * STACK_TOUCHED);
+        return 0;
+    }
+    bell_end(&sv.handler_fd);
+    bell_end(&sv.evacuator_fd);
     return ret;
 }
 

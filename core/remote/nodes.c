@@ -290,6 +290,19 @@ int far_nodes_start(const struct far_options *o, char *err, size_t errlen)
     return hello(o, err, errlen);
 }
 
+void far_nodes_stop(void)
+{
+    if (far_pager.fetch_engine)
+        far_engine_destroy(far_pager.fetch_engine);
+    if (far_pager.write_engine)
+        far_engine_destroy(far_pager.write_engine);
+    far_pager.fetch_engine = far_pager.write_engine = NULL;
+    for (unsigned i = 0; i < far_pager.n_nodes; i++)
+        if (far_pager.nodes[i])
+            far_node_destroy(far_pager.nodes[i]);
+    far_pager.n_nodes = 0;
+}
+
 /* --- exit */
 
 static bool is_under_way(const struct far_request *r)

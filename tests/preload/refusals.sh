@@ -46,6 +46,39 @@ start=$(date +%s%N)
 took=$((($(date +%s%N) - start) / 1000000))
 [ $took -lt 4000 ] || { echo "the fallback took $took ms"; failed=1; }
 
+# A fallback leaves nothing open and nothing running: if a node cannot be used, and if only some of the threads can be made
+# (limited for a user of their own, where root may do that). In a shell that starts nothing itself.
+cat >"$work/left.sh" <<'E'
+descriptors=0 # that are no devices
+for fd in /proc/$$/fd/*; do
+    [ -c $fd ] || descriptors=$((descriptors + 1))
+done
+counters=
+[ ! -e /dev/shm/farshim.$$ ] || counters=counters
+looks=0 # threads take a moment to end
+while set -- /proc/$$/task/*; [ $# -gt 1 ] && [ $looks -lt 10000 ] && [ -z "$counters" ]; do
+    looks=$((looks + 1))
+done
+echo "$descriptors $# $counters"
+E
+chmod 755 "$work"
+nothing=$(sh "$work/left.sh" 2>"$work/err")
+left=$(FAR_POLICY=all FAR_FALLBACK=local FAR_NODES=unix://$work/none LD_PRELOAD=$library sh "$work/left.sh" 2>"$work/err")
+[ "$left" = "$nothing" ] || { echo "a node that is not there leaves: $left, not $nothing"; failed=1; }
+as_other() { setpriv --reuid 61234 --clear-groups --inh-caps +sys_ptrace --ambient-caps +sys_ptrace "$@"; }
+if as_other cat "$library" "$work/left.sh" >/dev/null 2>&1; then
+    halfway=0 n=0 left=
+    while [ $n -lt 40 ] && [ "${left%counters}" = "$left" ]; do
+        n=$((n + 1))
+        left=$(FAR_POLICY=all FAR_FALLBACK=local as_other prlimit --nproc=$n env LD_PRELOAD="$library" sh "$work/left.sh" 2>"$work/err") ||
+            left="status $?"
+        grep -q 'threads cannot be started' "$work/err" || continue
+        halfway=1
+        [ "$left" = "$nothing" ] || { echo "threads that cannot be made leave: $left, not $nothing"; failed=1; }
+    done
+    [ $halfway = 1 ] || { echo "the threads were never refused: $left $(cat "$work/err")"; failed=1; }
+fi
+
 # Without a reason: no word, no thread, no socket, no window.
 cat >"$work/look.sh" <<'E'
 ls /proc/self/task | wc -l
