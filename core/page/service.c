@@ -112,8 +112,10 @@ static void hint_add(struct hints *h, uint64_t page, uint64_t pages)
     far_spin_unlock(&h->lock);
 }
 
-static bool hint_take(struct hints *h, struct hint *out)
+/* The first one, or its first `most` pages. */
+static bool hint_take(struct hints *h, uint64_t most, struct hint *out)
 {
+    struct hint *first;
     bool any;
 
     if (!far_atomic_load_relaxed(&h->n))
@@ -121,9 +123,14 @@ static bool hint_take(struct hints *h, struct hint *out)
     far_spin_lock(&h->lock);
     any = h->n > 0;
     if (any) {
-        *out = h->at[h->first];
-        h->first = (h->first + 1) % HINTS;
-        far_atomic_store_relaxed(&h->n, h->n - 1);
+        first = &h->at[h->first];
+        *out = (struct hint){first->page, far_min(first->pages, most)};
+        first->page += out->pages;
+        first->pages -= out->pages;
+        if (!first->pages) {
+            h->first = (h->first + 1) % HINTS;
+            far_atomic_store_relaxed(&h->n, h->n - 1);
+        }
     }
     far_spin_unlock(&h->lock);
     return any;
@@ -209,7 +216,7 @@ static void serve_hints(void)
 {
     struct hint hint;
 
-    while (far_fetch_ready_ahead() && hint_take(&sv.prefetch, &hint)) {
+    while (far_fetch_ready_ahead() && hint_take(&sv.prefetch, UINT64_MAX, &hint)) {
         uint64_t left = far_fetch_hinted(hint.page, hint.pages);
 
         if (!left)
@@ -219,14 +226,15 @@ static void serve_hints(void)
     }
 }
 
-static void handler_sleep(void)
+/* serving: false while a fork waits for the fetches under way. What is put off then must not wake it. */
+static void handler_sleep(bool serving)
 {
-    struct pollfd fds[POLL_FDS] = {{far_pager.uffd, POLLIN, 0}, {sv.handler_fd, POLLIN, 0}};
+    struct pollfd fds[POLL_FDS] = {{serving ? far_pager.uffd : -1, POLLIN, 0}, {sv.handler_fd, POLLIN, 0}};
     unsigned n = 2 + (unsigned)far_engine_pollfds(far_pager.fetch_engine, fds + 2, POLL_FDS - 2);
     uint64_t deadline = far_min(far_engine_deadline(far_pager.fetch_engine), far_fault_deadline());
 
     far_atomic_store_seq_cst(&sv.handler_asleep, 1u);
-    if (!far_atomic_load_seq_cst(&sv.prefetch.n) || !far_fetch_ready_ahead())
+    if (!serving || !far_atomic_load_seq_cst(&sv.prefetch.n) || !far_fetch_ready_ahead())
         poll_until(fds, n, deadline);
     far_atomic_store_seq_cst(&sv.handler_asleep, 0u);
     if (fds[1].revents)
@@ -283,8 +291,8 @@ static void *handler_main(void *unused)
         }
         if (work)
             pace_worked(&pace);
-        else if (!frozen && !pace_spin(&pace))
-            handler_sleep();
+        else if (!pace_spin(&pace) && (!frozen || far_fault_fetching()))
+            handler_sleep(!frozen);
     }
     return unused;
 }
@@ -326,7 +334,7 @@ static void *evacuator_main(void *unused)
         return NULL;
     for (;;) {
         unsigned done = 1;
-        bool hinted = hint_take(&sv.cold, &cold);
+        bool hinted = hint_take(&sv.cold, FAR_EVICT_BATCH, &cold);
 
         needed = needed ? !far_evict_satisfied() : far_evict_needed();
 
@@ -434,8 +442,7 @@ void far_service_prefetch(uint64_t page, uint64_t pages)
 
 void far_service_cold(uint64_t page, uint64_t pages)
 {
-    for (uint64_t p = page; p < page + pages; p += FAR_EVICT_BATCH)
-        hint_add(&sv.cold, p, far_min(page + pages - p, (uint64_t)FAR_EVICT_BATCH));
+    hint_add(&sv.cold, page, pages);
     ring_bell(sv.evacuator_fd);
 }
 

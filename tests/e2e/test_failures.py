@@ -716,6 +716,36 @@ def test_fork_that_a_node_refuses(start, victim):
     assert v.wait() == 0
 
 
+def thread_seconds(pid):
+    """Processor time of each thread so far."""
+    ticks = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
+        ticks[task.name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return ticks
+
+
+def test_fork_while_an_answer_is_late(start, victim, proxy):
+    """It waits for what was asked of the node, without keeping a processor busy; also when another page is missed meanwhile."""
+    n = start("--memory=96M", url=address("unix"))
+    p = proxy(n.url, "unix")
+    v = victim(p.url, deadline="10s").fill()
+    p.read_delay = 2
+    assert v.do("later 0 5") == "started"
+    time.sleep(0.2)
+    assert v.do("later 300 2000") == "started"
+    v.send("fork check")
+    time.sleep(0.4)
+    before = thread_seconds(v.pid)
+    time.sleep(1)
+    after = thread_seconds(v.pid)
+    p.read_delay = 0
+    assert max(after[t] - before[t] for t in before) < 0.2
+    assert v.answer() == "right" and v.answer() == "child 0"
+    assert v.do("check") == "right"
+    v.finish()
+
+
 def test_child_outlives_a_killed_parent(start, victim):
     """Over tcp; test_private_node_outlives_the_parent is about unix."""
     n = start("--memory=96M", "--lease=1s", "--keep=0s", url=address("tcp"))

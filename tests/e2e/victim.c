@@ -8,6 +8,7 @@
  *   grow MIB          touches MIB more, one byte a page           grown
  *   check             every byte                                  right | wrong at OFFSET
  *   page N            one page                                    right | wrong at OFFSET
+ *   later MS N        a thread touches a page after that time    started
  *   crowd THREADS     check by that many threads at once          right | wrong at OFFSET
  *   write N FD        write(2) of page N; FD 0: a file, compared  wrote BYTES ERRNO right|wrong
  *   read N            read(2) of 4096 bytes of zero into page N   read BYTES ERRNO
@@ -111,6 +112,28 @@ static void check_page(size_t n)
     size_t first = n * (PAGE / sizeof(uint64_t));
 
     tell(wrong_in(first, first + PAGE / sizeof(uint64_t)));
+}
+
+static struct {
+    size_t page;
+    useconds_t us;
+} later;
+
+static void *touch_later(void *unused)
+{
+    volatile uint64_t *word = page_at(later.page);
+
+    usleep(later.us);
+    return *word ? unused : NULL;
+}
+
+static void start_later(unsigned ms, size_t n)
+{
+    pthread_t thread;
+
+    later.page = n;
+    later.us = ms * 1000;
+    answer(pthread_create(&thread, NULL, touch_later, NULL) == 0 && pthread_detach(thread) == 0 ? "started" : "no thread");
 }
 
 static void *check_all(void *out)
@@ -249,6 +272,8 @@ static void run_one(char *line)
         tell(wrong_in(0, block.words));
     else if (!strncmp(line, "page ", 5))
         check_page(a);
+    else if (!strncmp(line, "later ", 6))
+        start_later((unsigned)a, b);
     else if (!strncmp(line, "crowd ", 6))
         crowd((unsigned)a);
     else if (!strncmp(line, "write ", 6))

@@ -52,14 +52,14 @@ class Proxy:
     """proxy.url stands in front of node.url.
 
     flip_data: how many payloads, of `direction` "up" (to the node) or "down", get a wrong byte; flip_head: headers.
-    delay: seconds before each piece of at most `piece` bytes.
+    delay: seconds before each piece of at most `piece` bytes; read_delay: before each answer to a READ.
     """
 
     def __init__(self, node_url, kind):
         self.node_url = node_url
         self.flip_data = self.flip_head = self.flipped = 0
         self.direction = "down"
-        self.delay = 0
+        self.delay = self.read_delay = 0
         self.piece = 1 << 20
         self.lock = threading.Lock()
         self.ends = []
@@ -96,6 +96,8 @@ class Proxy:
             Pipe(self, far, near, False).start()
 
     def touch(self, frame, upward):
+        if self.read_delay and not upward and frame[5] == fp.OP_READ:
+            time.sleep(self.read_delay)
         if upward != (self.direction == "up"):
             return bytes(frame)
         count = struct.unpack_from("<I", frame, 32)[0]
