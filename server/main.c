@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 #include "base/bits.h"
@@ -249,8 +250,13 @@ static void say_memory(struct daemon *d)
         [FAR_PAGES_HUGETLB] = "reserved huge pages",
     };
     const struct far_memory *m = &far_server_store(far_loop_server(d->loop))->memory;
+    struct sysinfo info;
 
     far_log_info("%llu MiB of memory to serve, %s", (unsigned long long)(m->bytes >> 20), kinds[m->pages]);
+    if (sysinfo(&info) == 0 && m->bytes > (uint64_t)info.totalram * info.mem_unit)
+        far_log_warn("that is more than the %llu MiB of this machine: when programs use it, it swaps, or the kernel kills this "
+                     "node and what they keep here is lost",
+                     (unsigned long long)((uint64_t)info.totalram * info.mem_unit >> 20));
 }
 
 /* To the background, in a session of its own: the exit of the parent says that the socket is there, and that signals and

@@ -176,6 +176,13 @@ def test_full_node(start):
     assert c.write(spans[0], 0, 1, bytes(64)) == fp.OK, "it serves on"
 
 
+def test_more_memory_than_there_is(start):
+    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    n = start(f"--memory={2 * ram}M")
+    assert n.text().count("warning: that is more than") == 1 and f"the {ram} MiB of this machine" in n.text()
+    assert "warning" not in start("--memory=64M").text()
+
+
 def test_returned_memory_is_clean(start):
     n = start("--memory=4M")
     a = n.client()
