@@ -230,7 +230,7 @@ static int explain_userfaultfd(int ret, char *err, size_t errlen)
                    "/dev/userfaultfd (setfacl -m u:NAME:rw /dev/userfaultfd); in a container allow the userfaultfd "
                    "system call");
     else if (ret == -ENOSYS)
-        far_format(err, errlen, "this kernel has no userfaultfd: far memory needs Linux 5.7 or later, with "
+        far_format(err, errlen, "this kernel has no userfaultfd: far memory needs Linux 6.1 or later, with "
                                 "CONFIG_USERFAULTFD");
     else
         far_format(err, errlen, "userfaultfd cannot be opened (error %d)", -ret);
@@ -312,7 +312,7 @@ static int open_userfaultfd(char *err, size_t errlen)
         return explain_userfaultfd(ret, err, errlen);
     far_pager.uffd = ret;
     if (!(far_pager.features & FAR_UFFD_WP)) {
-        far_format(err, errlen, "this kernel's userfaultfd cannot write-protect: far memory needs Linux 5.7 or later");
+        far_format(err, errlen, "this kernel's userfaultfd cannot write-protect: far memory needs Linux 6.1 or later");
         return -ENOTSUP;
     }
     ret = far_uffd_register(far_pager.uffd, (void *)far_pager.base, far_pager_registered_bytes());

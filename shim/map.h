@@ -10,8 +10,9 @@
  *   MAP_FIXED     over far memory: anonymous private memory replaces the content (zeros, new protection), also where a part was unmapped; files and
  *                 shared memory cannot be there: EINVAL, and a line that says so
  *   mremap        never grows in place; the new place is readable and writable whatever the old one was
- *   mlock         counts against FAR_LOCAL (ENOMEM beyond). mlockall locks everything but far memory, and what is
- *                 not resident yet is locked when it is first touched (MCL_ONFAULT)
+ *   mlock         at most half of FAR_LOCAL (ENOMEM beyond): the rest needs room to come and go. mlockall locks
+ *                 everything but far memory, and what is not resident yet is locked when it is first touched
+ *                 (MCL_ONFAULT)
  *   MADV_DONTFORK accepted without effect: a child sees the memory instead of dying on it
  *   MADV_FREE     drops at once
  *   pkey_mprotect far memory has no protection keys: EINVAL
