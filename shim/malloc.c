@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/os.h"
 #include "shim/arena.h"
@@ -63,6 +64,18 @@ __attribute__((noinline)) static void *realloc_far(void *p, size_t bytes)
     return q;
 }
 
+/* A local block that grows to a size that is far goes far: one that doubles would never be otherwise. */
+__attribute__((noinline)) static bool grow_far(void *p, size_t bytes, const void *site, void **out)
+{
+    if (!far_policy_outgrown(bytes) || !far_malloc_try_far(site, bytes, 0, false, out))
+        return false;
+    if (*out) {
+        memcpy(*out, p, far_min(bytes, fje_sallocx(p, 0)));
+        fje_free(p);
+    }
+    return true;
+}
+
 static inline void *realloc_at(void *p, size_t bytes, const void *site)
 {
     void *q;
@@ -71,6 +84,8 @@ static inline void *realloc_at(void *p, size_t bytes, const void *site)
         return realloc_far(p, bytes);
     if (far_unlikely(far_gate && !p))
         return malloc_gated(bytes, site);
+    if (far_unlikely(far_gate & FAR_GATE_POLICY) && grow_far(p, bytes, site, &q))
+        return q;
     q = fje_realloc(p, bytes);
     if (far_unlikely(!q) && (bytes || !p))
         errno = ENOMEM; /* jemalloc forgets it here */

@@ -97,6 +97,11 @@ bool far_policy_decide_map(const void *site, size_t bytes)
            !never_far(site);
 }
 
+bool far_policy_outgrown(size_t bytes)
+{
+    return policy.min_bytes && bytes >= policy.min_bytes;
+}
+
 void far_policy_enter(struct far_region *region, const char *name)
 {
     region->name = name;

@@ -2,7 +2,7 @@
  *
  *   annotated   those made inside FAR_REGION("name") { ... } (include/far/far.h)
  *   all         those, and every other that the program and its libraries make
- *   size>=N     those, and every other of N bytes and more
+ *   size>=N     those, and every other of N bytes and more; also when it was local and grows to that
  *
  * Always local: what the loader and this library allocate, what the runtime's own threads allocate, and
  * everything before the constructor has run. Outside regions what libc allocates is local as well (stream
@@ -31,6 +31,9 @@ int far_policy_init(const char *policy);
 bool far_policy_decide(const void *site, size_t bytes);
 /* The same for an anonymous mapping: regions do not count, sizes below FAR_POLICY_MAP_BYTES are local. */
 bool far_policy_decide_map(const void *site, size_t bytes);
+
+/* Whether a local block that is to have so many bytes goes far by its size, if far_policy_decide agrees: size>=N alone. */
+bool far_policy_outgrown(size_t bytes);
 
 /* Regions: see include/far/far.h. The record lies in the caller's frame; leave restores what enter found, so
  * that a region left by longjmp closes with the one around it. */

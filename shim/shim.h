@@ -11,7 +11,8 @@
  *
  * Terms
  *   gate     0 while nothing can go far. One word, tested first by every allocation.
- *   side     far or local; an allocation keeps its side through realloc and mremap.
+ *   side     far or local; an allocation keeps its side through realloc and mremap, but for a local
+ *            one that realloc makes as large as what size>=N makes far.
  *   site     the return address of the call that allocates: who asked.
  *   busy     this thread is inside our own machinery: what it allocates stays local.
  *
