@@ -176,6 +176,8 @@ static enum far_arena_state settle(void)
 
     far_shim_open_log();
     if (start(err, sizeof(err)) == 0) {
+        if (!*far_shim_options.nodes)
+            far_shim_note("no memory node is named (FAR_NODES): a private farmemd on this machine serves for trial, it saves no memory");
         arena.has_key = pthread_key_create(&arena.key, thread_ends) == 0;
         far_pinning_started();
         return FAR_ARENA_READY;

@@ -14,7 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/counters.h"
 #include "base/os.h"
+#include "shim/arena.h"
 #include "shim/glibc.h"
 #include "shim/handlers.h"
 #include "shim/next.h"
@@ -64,14 +66,45 @@ __attribute__((constructor)) static void far_shim_init(void)
     errno = saved;
 }
 
+/* A run in which all stayed local was perhaps not meant so. The log is where it was opened to, if that is a terminal still. */
+static void note_nothing_far(void)
+{
+    const struct far_options *o = &far_shim_options;
+    const struct far_counters *c = far_core_counters();
+
+    if (o->source[FAR_OPTION_log] == FAR_FROM_DEFAULT && !isatty(STDERR_FILENO))
+        return;
+    if (!c)
+        far_shim_note("nothing went far: FAR_POLICY=%s makes no allocation of this program far", o->policy);
+    else if (far_counters_get(c, FAR_C_evict_pages) || far_counters_get(c, FAR_C_object_evictions))
+        return;
+    else if (!o->local)
+        far_shim_note("nothing went far: FAR_LOCAL (farctl run --local) sets no limit");
+    else
+        far_shim_note("nothing went far: all of it fits into FAR_LOCAL, %lu MiB", o->local >> 20);
+}
+
+/* Far memory was asked for in words, and would work as far as is known. */
+static bool is_wanted(void)
+{
+    const struct far_options *o = &far_shim_options;
+
+    return o->who && !far_arena_refused() &&
+           (o->source[FAR_OPTION_policy] != FAR_FROM_DEFAULT || o->source[FAR_OPTION_local] != FAR_FROM_DEFAULT);
+}
+
 __attribute__((destructor)) static void far_shim_exit(void)
 {
     int saved = errno;
 
-    if (!far_core_started())
-        return;
     far_busy_enter();
-    far_core_exit();
+    if (is_wanted()) {
+        if (!far_core_started() && !strcmp(far_shim_options.log, "stderr")) /* a file is not made for this alone */
+            far_shim_open_log();
+        note_nothing_far();
+    }
+    if (far_core_started())
+        far_core_exit();
     far_busy_leave();
     errno = saved;
 }

@@ -11,6 +11,9 @@
 _Noreturn void far_shim_refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* One line on descriptor 2, whatever the log is set to. */
 void far_shim_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* What whoever started a run should know about it: a line of the runtime's log, FAR_LOG_WARN in a process that was started
+ * by one without this library, FAR_LOG_INFO in those that such a process starts. A shell's commands do not repeat it. */
+void far_shim_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Opens the runtime's log (base/log.h): level as FAR_LOG_LEVEL's choices are numbered. */
 void far_shim_log_to(int fd, int level);
 

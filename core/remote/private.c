@@ -11,7 +11,6 @@
 
 #include "base/bits.h"
 #include "base/format.h"
-#include "base/log.h"
 #include "base/options.h"
 #include "base/os.h"
 #include "base/random.h"
@@ -155,7 +154,5 @@ int far_private_start(const struct far_options *o, char *url, size_t urllen, cha
     ret = run(&l);
     if (ret < 0)
         far_format(err, errlen, "%s could not be started (error %d): run it by hand to see why", path, -ret);
-    else
-        far_log_info("no memory node is named: a private farmemd on this machine serves for trial, it saves no memory");
     return ret;
 }

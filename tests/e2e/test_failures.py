@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pathlib
+import pty
 import re
 import select
 import shutil
@@ -800,3 +801,50 @@ def test_nothing_is_said_when_all_is_well(build, node, command, text):
                           *command], input=text, capture_output=True, text=True, timeout=60, env=clean_env())
     assert plain.returncode == 0 and "different" not in plain.stdout
     assert (far.stdout, far.stderr, far.returncode) == (plain.stdout, "", 0)
+
+
+def heard(build, command, text, terminal=True, **options):
+    """What a run says on stderr: lines without their beginnings."""
+    args = [f"--{k.replace('_', '-')}={v}" for k, v in options.items()]
+    near, far = pty.openpty() if terminal else os.pipe()
+    proc = subprocess.Popen([build / "bin" / "farctl", "run", "--policy", "size>=1M", *args, "--", *command], text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=far, env=clean_env())
+    os.close(far)
+    proc.communicate(text, timeout=HANGS_S)
+    said = b""
+    try:
+        while part := os.read(near, 4096):
+            said += part
+    except OSError:  # so a terminal ends
+        pass
+    os.close(near)
+    assert proc.returncode == 0, said
+    return [re.sub(r"^(farshim\[\d+\]|farctl run): (warning: )?", "", line) for line in said.decode().splitlines()]
+
+
+NO_LIMIT, NO_NODE, ALL_LOCAL = "no limit is set", "no memory node is named", "nothing went far"
+
+
+def begins(lines, *expected):
+    return len(lines) == len(expected) and all(line.startswith(e) for line, e in zip(lines, expected))
+
+
+def test_what_saves_no_memory_says_so(build):
+    """Once to who sits at the terminal, or where FAR_LOG says; not in pipelines, and not by the program's children."""
+    victim = [str(build / "tests" / "victim")]
+    said = heard(build, victim, "fill 2 1\n")
+    assert begins(said, NO_LIMIT, NO_NODE, ALL_LOCAL) and "FAR_LOCAL" in said[2], said
+    said = heard(build, victim, "fill 2 1\n", local="16M")
+    assert begins(said, NO_NODE, ALL_LOCAL) and "FAR_LOCAL, 16 MiB" in said[1], said
+    said = heard(build, victim, "sleep 1\n", local="16M")
+    assert begins(said, ALL_LOCAL) and "FAR_POLICY=size>=1M" in said[0], said
+    said = heard(build, victim, "fill 32 1\ncheck\n", local="8M")
+    assert begins(said, NO_NODE), said
+    said = heard(build, victim, "fill 2 1\n", terminal=False)
+    assert said == [], said
+    said = heard(build, victim, "fill 2 1\n", terminal=False, log="stderr")
+    assert begins(said, NO_LIMIT, NO_NODE, ALL_LOCAL), said
+    said = heard(build, victim, "fill 2 1\n", log="none")
+    assert said == [], said
+    said = heard(build, ["sh", "-c", f"{victim[0]}; exit 0"], "fill 2 1\n", local="16M")
+    assert said == [], said

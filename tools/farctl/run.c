@@ -227,6 +227,15 @@ static void set_environment(struct run *run)
     check(&run->options);
 }
 
+/* Said where the library would say what it has to say. */
+static void note_no_limit(const struct far_options *o)
+{
+    bool asked = o->source[FAR_OPTION_log] != FAR_FROM_DEFAULT;
+
+    if (!o->local && !strcmp(o->log, "stderr") && o->log_level >= FAR_LEVEL_WARN && (asked || isatty(STDERR_FILENO)))
+        fputs("farctl run: no limit is set: memory goes far only beyond --local SIZE\n", stderr);
+}
+
 static void print_quoted(const char *text)
 {
     if (*text &&
@@ -297,5 +306,6 @@ int far_cmd_run(int argc, char **argv)
         print_command(run.command);
         return fflush(stdout) ? FARCTL_FAILED : FARCTL_OK;
     }
+    note_no_limit(&run.options);
     return become(run.command);
 }
