@@ -1,6 +1,6 @@
 /* local.h - far objects of a program that runs without libfarshim.so: plain local memory. Included by object.h.
  *
- * An object is one block of malloc's: head, words, objects. What is freed waits until no scope is open that began before
+ * An object is one block of malloc's: head, words, objects (those of 1 KiB and more begin at a cache line). What is freed waits until no scope is open that began before
  * (epochs as in the library, with fences in the place of its membarriers), because concurrent containers count on that.
  * The state is shared by all linked objects that the linker lets share it.
  */
@@ -8,6 +8,7 @@
 #define FAR_LOCAL_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ struct far_local_block {
     struct far_word words[];
 };
 
-/* Everything under `lock`, but `epoch` and the contexts' fields, which are atomic. */
+/* Everything under `lock`, but `epoch` and the contexts' fields, which are atomic. Whoever holds it has signals blocked: a handler
+ * may have the thread's first scope, which takes it. */
 struct far_local_state {
     pthread_mutex_t lock;
     uint64_t epoch;
@@ -33,9 +35,10 @@ struct far_local_state {
     pthread_key_t key;
     int has_key;
     int ready; /* 1: key and membarrier are there; 2: one of them is not, nothing is ever freed */
+    sigset_t forking; /* signals that were blocked before the fork under way */
 };
 
-__attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0, 0};
+__attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0, 0, {{0}}};
 
 /* The library itself, where far memory is refused and FAR_FALLBACK=local, has its own. */
 #ifndef FAR_LOCAL_ALLOC_
@@ -44,7 +47,24 @@ __attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIAL
 #define FAR_LOCAL_MEMBARRIER_(command) ((int)syscall(SYS_membarrier, (command), 0, 0))
 #endif
 
+#define FAR_LOCAL_ALIGN_FROM 1024 /* bytes from which objects are aligned to 64; malloc's 16 else */
 #define FAR_LOCAL_BATCH 256 /* blocks that are freed before it is looked whether they can go */
+
+__attribute__((unused)) static sigset_t far_local_lock_(void)
+{
+    sigset_t all, was;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &was);
+    pthread_mutex_lock(&far_local_.lock);
+    return was;
+}
+
+__attribute__((unused)) static void far_local_unlock_(const sigset_t *was)
+{
+    pthread_mutex_unlock(&far_local_.lock);
+    pthread_sigmask(SIG_SETMASK, was, NULL);
+}
 
 static void far_local_unlink_(struct far_context *c)
 {
@@ -61,24 +81,28 @@ static void far_local_unlink_(struct far_context *c)
 __attribute__((unused)) static void far_local_leave_(void *thread)
 {
     struct far_context *next;
+    sigset_t was = far_local_lock_();
 
-    pthread_mutex_lock(&far_local_.lock);
     for (struct far_context *c = far_local_.contexts; c; c = next) {
         next = c->next;
         if (c->thread == thread)
             far_local_unlink_(c);
     }
-    pthread_mutex_unlock(&far_local_.lock);
+    far_local_unlock_(&was);
 }
 
 __attribute__((unused)) static void far_local_fork_prepare_(void)
 {
-    pthread_mutex_lock(&far_local_.lock);
+    sigset_t was = far_local_lock_();
+
+    far_local_.forking = was;
 }
 
 __attribute__((unused)) static void far_local_fork_parent_(void)
 {
-    pthread_mutex_unlock(&far_local_.lock);
+    sigset_t was = far_local_.forking;
+
+    far_local_unlock_(&was);
 }
 
 /* The scopes of threads that the child does not have are closed, and their contexts, whose memory others will use, forgotten. */
@@ -92,7 +116,7 @@ __attribute__((unused)) static void far_local_fork_child_(void)
         if (c->thread != self)
             far_local_unlink_(c);
     }
-    pthread_mutex_unlock(&far_local_.lock);
+    far_local_fork_parent_();
 }
 
 __attribute__((unused)) static void far_local_start_(void)
@@ -108,9 +132,9 @@ __attribute__((unused)) static void far_local_start_(void)
 
 __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
 {
+    sigset_t was = far_local_lock_();
     uint64_t now;
 
-    pthread_mutex_lock(&far_local_.lock);
     far_local_start_();
     if (!c->known) {
         c->next = far_local_.contexts;
@@ -125,21 +149,22 @@ __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
     }
     now = far_local_.epoch;
     __atomic_store_n(&c->now, now, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&far_local_.lock);
+    far_local_unlock_(&was);
     return now;
 }
 
 __attribute__((unused)) static struct far_word *far_local_create_(struct far_type *type, size_t bytes, size_t count)
 {
-    size_t stride = (bytes + 15) & ~(size_t)15, body, all;
+    size_t align = bytes < FAR_LOCAL_ALIGN_FROM ? 16 : 64, stride = (bytes + align - 1) & ~(align - 1), body, all;
     struct far_local_block *b;
+    char *first;
 
     if (!bytes || !count || bytes > FAR_OBJECT_MOST_BYTES) {
         errno = bytes > FAR_OBJECT_MOST_BYTES ? ENOMEM : EINVAL;
         return NULL;
     }
     if (__builtin_mul_overflow(stride + sizeof(struct far_word), count, &body) ||
-        __builtin_add_overflow(body, sizeof(*b), &all)) {
+        __builtin_add_overflow(body, sizeof(*b) + align - 16, &all)) {
         errno = ENOMEM;
         return NULL;
     }
@@ -149,8 +174,9 @@ __attribute__((unused)) static struct far_word *far_local_create_(struct far_typ
     b->type = type;
     b->count = count;
     b->bytes = bytes;
+    first = (char *)(((uintptr_t)&b->words[count] + align - 1) & ~(uintptr_t)(align - 1));
     for (size_t i = 0; i < count; i++)
-        b->words[i].at = (int64_t)((char *)&b->words[count] + i * stride);
+        b->words[i].at = (int64_t)(first + i * stride);
     return b->words;
 }
 
@@ -215,9 +241,9 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
 {
     struct far_local_block *b = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
     struct far_local_block *gone = NULL, **end = &gone;
+    sigset_t was = far_local_lock_();
 
     (void)count;
-    pthread_mutex_lock(&far_local_.lock);
     far_local_start_();
     for (size_t i = 0; i < b->count; i++)
         b->words[i].pins = 0x80; /* for FAR_DEBUG */
@@ -238,7 +264,7 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
         if (!far_local_.limbo)
             far_local_.limbo_end = &far_local_.limbo;
     }
-    pthread_mutex_unlock(&far_local_.lock);
+    far_local_unlock_(&was);
     far_local_reap_(gone);
 }
 

@@ -1,4 +1,5 @@
 /* object_api.c - what include/far/object.h promises, without the library, with it, and with little local memory. */
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/time.h>
@@ -20,6 +21,12 @@ struct chain {
     FAR(chain) next;
 };
 FAR_TYPE(chain, next);
+
+typedef struct lines {
+    _Alignas(64) char at[64];
+    char more[1024];
+} lines;
+FAR_PLAIN(lines);
 
 /* --- life */
 
@@ -62,6 +69,25 @@ static void new__refuses(void **state)
     assert_true(FAR_IS_NULL(p));
     assert_int_equal(errno, ENOMEM);
     FAR_FREE(p); /* null is fine */
+}
+
+static void new__is_aligned(void **state)
+{
+    FAR(lines) h[16];
+    FAR(char) between[16];
+
+    for (size_t i = 0; i < 16; i++) {
+        assert_true(FAR_NEW_N(h[i], lines, 1 + i % 3) && FAR_NEW_N(between[i], char, 1 + 24 * i));
+        FAR_SCOPE {
+            assert_int_equal((uintptr_t)FAR_W(h[i]) % _Alignof(lines), 0);
+            assert_int_equal((uintptr_t)FAR_W(between[i]) % 8, 0);
+            memset(FAR_W(h[i]), 7, (1 + i % 3) * sizeof(lines));
+        }
+    }
+    for (size_t i = 0; i < 16; i++) {
+        FAR_FREE(h[i]);
+        FAR_FREE(between[i]);
+    }
 }
 
 /* Each of several in a row owns what its fields name. */
@@ -481,6 +507,53 @@ static void signals__deref(void **state)
     FAR_FREE(counted);
 }
 
+static void on_first(int signal)
+{
+    FAR_SCOPE
+        if (!rig_is(FAR_R(counted), 6, 6))
+            abort();
+}
+
+static volatile int frees; /* a thread is about to */
+
+static void *frees_without_a_scope(void *unused)
+{
+    FAR(chain) c[400];
+
+    for (size_t i = 0; i < 400; i++)
+        if (!FAR_NEW(c[i], chain))
+            abort();
+    frees = 1;
+    for (size_t i = 0; i < 400; i++)
+        FAR_FREE(c[i]);
+    return NULL;
+}
+
+/* The first scope of a thread, wherever that is. */
+static void signals__first_scope_while_freeing(void **state)
+{
+    assert_true(FAR_NEW(counted, page));
+    FAR_SCOPE
+        rig_fill(FAR_W(counted), 6, 6);
+    signal(SIGUSR1, on_first);
+    alarm(60);
+    for (int i = 0; i < 300; i++) {
+        pthread_t t;
+
+        frees = 0;
+        assert_int_equal(pthread_create(&t, NULL, frees_without_a_scope, NULL), 0);
+        while (!frees)
+            sched_yield();
+        for (int k = 0; k < i % 50 * 20; k++)
+            __asm__ __volatile__("pause");
+        pthread_kill(t, SIGUSR1);
+        pthread_join(t, NULL);
+    }
+    alarm(0);
+    signal(SIGUSR1, SIG_DFL);
+    FAR_FREE(counted);
+}
+
 /* --- processes */
 
 #define FORKED 3000
@@ -629,6 +702,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new__is_zero),
         cmocka_unit_test(new__refuses),
+        cmocka_unit_test(new__is_aligned),
         cmocka_unit_test(free__all_of_a_row),
         cmocka_unit_test(release__looks_once),
         cmocka_unit_test(auto__until_block_ends),
@@ -643,6 +717,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(scopes__nested),
         cmocka_unit_test(scopes__left_by_threads),
         cmocka_unit_test(signals__deref),
+        cmocka_unit_test(signals__first_scope_while_freeing),
         cmocka_unit_test(fork__snapshot),
         cmocka_unit_test(fork__scopes_of_other_threads),
         cmocka_unit_test(exec__and_exit),
