@@ -580,6 +580,7 @@ static bool flush_post(struct far_word *w)
 {
     bool ok;
 
+    far_signals_block();
     far_spin_lock(&ev.flush.lock);
     ok = ev.flush.n < FLUSHES;
     if (ok) {
@@ -587,6 +588,7 @@ static bool flush_post(struct far_word *w)
         far_atomic_store_relaxed(&ev.flush.n, ev.flush.n + 1);
     }
     far_spin_unlock(&ev.flush.lock);
+    far_signals_restore();
     far_evacuate_kick();
     return ok;
 }

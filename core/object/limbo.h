@@ -3,7 +3,7 @@
  *
  * Threads of the program add to the fresh list; the evacuator takes it all at the start of a grace period.
  *
- * Synchronization: a lock for the fresh list. A taken list is the evacuator's.
+ * Synchronization: a lock for the fresh list; callers block signals. A taken list is the evacuator's.
  */
 #ifndef FAR_CORE_OBJECT_LIMBO_H
 #define FAR_CORE_OBJECT_LIMBO_H

@@ -58,7 +58,7 @@ static int make_ranges(struct far_word *w, size_t bytes, size_t count)
     return 0;
 }
 
-struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t count, int *error)
+static struct far_word *create(struct far_type *type, size_t bytes, size_t count, int *error)
 {
     int number = far_types_number(type);
     struct far_word *w = NULL;
@@ -78,17 +78,32 @@ struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t c
     }
     for (size_t i = 0; i < count; i++)
         far_atomic_store_release(&w[i].at, (int64_t)far_at_remote(far_info_make((uint32_t)bytes, (uint32_t)number), 0));
-    if (far_words_index(w) % WORDS_A_LOOK < count)
+    return w;
+}
+
+struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t count, int *error)
+{
+    struct far_word *w;
+
+    far_signals_block(); /* the evacuator wants the locks, for which a handler's scope may wait */
+    w = create(type, bytes, count, error);
+    far_signals_restore();
+    if (w && far_words_index(w) % WORDS_A_LOOK < count && bytes <= FAR_OBJECT_UNIT_BYTES)
         far_object_rest();
     return w;
 }
 
 void far_object_destroy(struct far_word *w, size_t count)
 {
+    size_t waiting;
+
     for (size_t i = 0; i < count; i++)
         if (far_atomic_or_relaxed(&w[i].pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
             far_die("the far object %p was freed twice", (void *)&w[i]);
-    if (far_evacuate_note_freed(far_limbo_add(far_words_index(w), (uint32_t)count), count))
+    far_signals_block();
+    waiting = far_limbo_add(far_words_index(w), (uint32_t)count);
+    far_signals_restore();
+    if (far_evacuate_note_freed(waiting, count))
         far_object_rest();
 }
 

@@ -71,6 +71,7 @@ int far_objects_start(void)
 {
     if (far_likely(far_objects_started()))
         return 0;
+    far_signals_block();
     far_mutex_lock(&st.lock);
     if (st.state == 0) {
         st.error = start();
@@ -79,6 +80,7 @@ int far_objects_start(void)
         far_atomic_store_release(&st.state, st.error < 0 ? 2u : 1u);
     }
     far_mutex_unlock(&st.lock);
+    far_signals_restore();
     return st.error;
 }
 

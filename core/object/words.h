@@ -2,7 +2,7 @@
  * words.h - the word slab: where handles point to. One reserved range; words are taken from its low end on, in order of
  * allocation, and given back to a free list. Never unmapped.
  *
- * Synchronization: one lock inside.
+ * Synchronization: one lock inside; callers block signals.
  */
 #ifndef FAR_CORE_OBJECT_WORDS_H
 #define FAR_CORE_OBJECT_WORDS_H

@@ -1,10 +1,13 @@
 /* object_reap.c - reap.c: whatever state an object is in when it is freed, its word, its slot and its memory come back, and those
  * of what it owns; and not before nobody can be using it any more. */
 #include <signal.h>
+#include <sys/time.h>
 
 #include "core/local/budget.h"
 #include "core/object/epoch.h"
 #include "core/object/heap.h"
+#include "core/object/limbo.h"
+#include "core/object/types.h"
 #include "core/object/words.h"
 #include "core/remote/slab.h"
 #include "base/counters.h"
@@ -363,6 +366,40 @@ static void free__ranges(void **unused)
     EVENTUALLY(far_words_used() == before.words && far_budget.resident_pages <= pages);
 }
 
+static volatile sig_atomic_t interruptions;
+
+/* Takes what the evacuator may want while a handler waits for memory: for ever if it was this thread that had it. */
+static void on_alarm(int sig)
+{
+    far_words_lock();
+    far_words_unlock();
+    far_limbo_lock();
+    far_limbo_unlock();
+    far_types_lock();
+    far_types_unlock();
+    interruptions++;
+}
+
+static void free__no_handler_while_a_lock_is_held(void **unused)
+{
+    struct itimerval often = {{0, 100}, {0, 100}}, off = {{0, 0}, {0, 0}};
+    struct levels before;
+
+    start();
+    before = levels();
+    signal(SIGALRM, on_alarm);
+    setitimer(ITIMER_REAL, &often, NULL);
+    while (interruptions < 3000)
+        for (unsigned i = 0; i < 1000; i++) {
+            FAR(thing) h = new_thing(false);
+
+            FAR_FREE(h);
+        }
+    setitimer(ITIMER_REAL, &off, NULL);
+    signal(SIGALRM, SIG_DFL);
+    ALL_COME_BACK(&before);
+}
+
 /* --- freed twice: in children, which start far memory for themselves */
 
 static FAR(thing) part;
@@ -479,7 +516,7 @@ static void free__twice_is_the_end(void **unused)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(free__twice_is_the_end),
@@ -489,7 +526,10 @@ int main(void)
         cmocka_unit_test(free__owners_away_while_memory_is_short),
         cmocka_unit_test(free__not_while_a_scope_is_open),
         cmocka_unit_test(free__ranges),
+        cmocka_unit_test(free__no_handler_while_a_lock_is_held),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
