@@ -1,8 +1,11 @@
 /* jump.c - longjmp: scopes that it leaves are closed, or the evacuator would wait for them for ever.
  *
  * The stack pointer that the jump goes to stands in the buffer, mangled (glibc, sysdeps/unix/sysv/linux/x86_64, PTR_DEMANGLE:
- * rotated, and xored with a secret of the thread's at %fs:0x30). A scope that began further down that stack is gone after the
- * jump. A jump from a signal stack leaves that stack: what began there is gone, what began on the other is compared. */
+ * rotated, and xored with a secret of the thread's at %fs:0x30). A scope that began further down the same stack is gone after the
+ * jump; on another stack only if that is the signal stack and the jump leaves it. Stacks that are known are the thread's own and
+ * its signal stack: a program may have others, and switch between them by jumps that leave nothing. */
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 
@@ -23,20 +26,118 @@ static uintptr_t target_sp(const struct __jmp_buf_tag *env)
     return sp;
 }
 
+/* --- the thread's own stack */
+
+struct range {
+    uintptr_t from, to;
+};
+
+static bool has(const struct range *r, uintptr_t p)
+{
+    return p - r->from < r->to - r->from;
+}
+
+/* The main thread, and somewhere on its stack. */
+static struct {
+    uintptr_t thread, stack;
+} main_thread;
+
+static uintptr_t thread_pointer(void)
+{
+    uintptr_t p;
+
+    __asm__("mov %%fs:0x10, %0" : "=r"(p)); /* glibc's tcbhead_t.self */
+    return p;
+}
+
+__attribute__((constructor)) static void note_main_thread(void)
+{
+    main_thread.thread = thread_pointer();
+    main_thread.stack = (uintptr_t)__builtin_frame_address(0);
+}
+
+/* A line of /proc/self/maps, as far as it was read: "from-to ...\n". */
+struct line {
+    struct range r;
+    unsigned part; /* 0: from, 1: to, 2: the rest */
+    uintptr_t before; /* where the mapping before it ends */
+};
+
+/* The next character. Whether this is the end of the line that has p. */
+static bool line_take(struct line *l, char c, uintptr_t p)
+{
+    uintptr_t *number = l->part ? &l->r.to : &l->r.from;
+
+    if (c == '\n') {
+        if (has(&l->r, p))
+            return true;
+        *l = (struct line){.before = l->r.to};
+    } else if (c == '-' || c == ' ') {
+        l->part++;
+    } else if (l->part < 2) {
+        *number = *number << 4 | (uintptr_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return false;
+}
+
+/* The mapping that has p. */
+static bool find_mapping(uintptr_t p, struct line *l)
+{
+    int fd = far_os_open("/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    bool found = false;
+    char text[1024];
+    long n;
+
+    *l = (struct line){0};
+    while (fd >= 0 && !found && ((n = far_os_read(fd, text, sizeof(text))) > 0 || n == -EINTR))
+        for (long i = 0; i < n && !found; i++)
+            found = line_take(l, text[i], p);
+    if (fd >= 0)
+        far_os_close(fd);
+    return found;
+}
+
+/* glibc keeps a thread's data at the upper end of its stack, on which something else may border. The main thread's grows. */
+static struct range own_stack(void)
+{
+    static __thread struct range own __attribute__((tls_model("initial-exec")));
+    uintptr_t self = thread_pointer();
+    bool is_main = self == main_thread.thread;
+    struct line l;
+
+    if (!own.to && find_mapping(is_main ? main_thread.stack : self, &l))
+        own = is_main ? (struct range){l.before, l.r.to} : (struct range){l.r.from, self};
+    return own;
+}
+
+/* --- jumps */
+
+static void unwind_to(uintptr_t sp)
+{
+    const void *thread = far_object_thread();
+    struct range alt = {0, 0}, own;
+    stack_t s = {0};
+
+    if (!far_epoch_is_inside(thread))
+        return;
+    if (far_syscall2(SYS_sigaltstack, NULL, &s) == 0 && (s.ss_flags & SS_ONSTACK))
+        alt = (struct range){(uintptr_t)s.ss_sp, (uintptr_t)s.ss_sp + s.ss_size};
+    if (has(&alt, sp)) {
+        far_epoch_unwound(thread, alt.from, sp);
+        return;
+    }
+    far_epoch_unwound(thread, alt.from, alt.to);
+    own = own_stack();
+    if (has(&own, sp))
+        far_epoch_unwound(thread, own.from, sp);
+}
+
 static void unwind(const struct __jmp_buf_tag *env)
 {
-    uintptr_t sp = target_sp(env), left = 0, left_end = 0;
-    stack_t alt = {0};
-
     if (!far_objects_started())
         return;
     far_signals_block();
-    if (far_syscall2(SYS_sigaltstack, NULL, &alt) == 0 && (alt.ss_flags & SS_ONSTACK) &&
-        sp - (uintptr_t)alt.ss_sp >= alt.ss_size) {
-        left = (uintptr_t)alt.ss_sp;
-        left_end = left + alt.ss_size;
-    }
-    far_epoch_unwound(far_object_thread(), sp, left, left_end);
+    unwind_to(target_sp(env));
     far_signals_restore();
 }
 

@@ -113,16 +113,12 @@ unsigned far_epoch_contexts(void)
     return far_atomic_load_relaxed(&ep.n);
 }
 
-void far_epoch_unwound(const void *thread, uintptr_t sp, uintptr_t left, uintptr_t left_end)
+void far_epoch_unwound(const void *thread, uintptr_t from, uintptr_t to)
 {
     far_mutex_lock(&ep.lock);
-    for (struct far_context *c = ep.contexts; c; c = c->next) {
-        uintptr_t frame = (uintptr_t)c->frame;
-        bool on_left = frame - left < left_end - left;
-
-        if (c->thread == thread && c->epoch && (on_left || frame < sp))
+    for (struct far_context *c = ep.contexts; c; c = c->next)
+        if (c->thread == thread && c->epoch && (uintptr_t)c->frame - from < to - from)
             far_atomic_store_release(&c->epoch, UINT64_C(0));
-    }
     far_mutex_unlock(&ep.lock);
 }
 

@@ -27,9 +27,9 @@ int far_epoch_init(void);
 void far_epoch_add(struct far_context *c, const void *thread);
 /* Contexts of a thread that ends. */
 void far_epoch_thread_ends(const void *thread);
-/* longjmp: the stack of this thread is unwound to sp, and the signal stack [left, left_end) is left (none: 0, 0): scopes that
- * began below the one or on the other are gone. Signals blocked. */
-void far_epoch_unwound(const void *thread, uintptr_t sp, uintptr_t left, uintptr_t left_end);
+/* longjmp: no function of this thread's is left whose frame was in [from, to): scopes that began there are gone. Signals
+ * blocked. */
+void far_epoch_unwound(const void *thread, uintptr_t from, uintptr_t to);
 /* Whether this thread is in a scope of any of its contexts. Signals blocked. */
 bool far_epoch_is_inside(const void *thread);
 

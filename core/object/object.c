@@ -282,7 +282,13 @@ static uint64_t scope_enter(void)
     if (!outer) {
         uint64_t now = far_atomic_load_relaxed(&own_context.now);
 
-        far_atomic_store_relaxed(&own_context.epoch, now ? now : far_object_enter(&own_context));
+        if (!now)
+            now = far_object_enter(&own_context);
+        own_context.frame = __builtin_frame_address(0);
+        far_compiler_barrier();
+        far_atomic_store_relaxed(&own_context.epoch, now);
+        far_compiler_barrier();
+        own_context.frame = __builtin_frame_address(0); /* again: as in far_scope_begin_ */
     }
     far_compiler_barrier();
     return outer;

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/time.h>
+#include <ucontext.h>
 
 #include "tests/object/api_rig.h"
 
@@ -473,6 +474,112 @@ static void scopes__left_by_threads(void **state)
     }
 }
 
+/* Which jumps leave nothing: those between stacks, and those of a handler on a stack of its own. */
+enum { STACK = 64 << 10 };
+
+static jmp_buf in_thread, in_coroutine;
+static ucontext_t thread_context, coroutine_context;
+
+static void coroutine(void)
+{
+    FAR_SCOPE {
+        const page *p = FAR_R(probe);
+
+        if (setjmp(in_coroutine) == 0)
+            longjmp(in_thread, 1);
+        if (!far_context_.epoch || !rig_is(p, 7, 7))
+            abort();
+    }
+    longjmp(in_thread, 2);
+}
+
+static __attribute__((noinline)) void use_coroutine(void *stack)
+{
+    volatile int returns = 0;
+
+    getcontext(&coroutine_context);
+    coroutine_context.uc_stack = (stack_t){.ss_sp = stack, .ss_size = STACK};
+    makecontext(&coroutine_context, coroutine, 0);
+    switch (setjmp(in_thread)) {
+    case 0:
+        swapcontext(&thread_context, &coroutine_context);
+        break;
+    case 1:
+        returns++;
+        if (!far_context_.epoch)
+            abort();
+        longjmp(in_coroutine, 1);
+    default:
+        if (far_context_.epoch || returns != 1)
+            abort();
+    }
+}
+
+static void jump_on_a_stack_of_its_own(int signal)
+{
+    jmp_buf env;
+
+    if (setjmp(env) == 0)
+        leave_by_longjmp(env); /* without the library its scope stays open, but is within another one */
+}
+
+static sigjmp_buf out_of_the_handler;
+
+static void jump_out(int signal)
+{
+    FAR_SCOPE
+        siglongjmp(out_of_the_handler, 1);
+}
+
+static __attribute__((noinline)) void leave_by_handler(void)
+{
+    FAR_SCOPE
+        raise(SIGUSR2);
+}
+
+/* Its stacks for coroutine and handlers: those of who started it, above its own. */
+static void *jumps(void *stacks)
+{
+    stack_t alt = {.ss_sp = stacks, .ss_size = STACK}, off = {.ss_flags = SS_DISABLE};
+
+    use_coroutine((char *)stacks + STACK);
+    sigaltstack(&alt, NULL);
+    FAR_SCOPE {
+        const page *p = FAR_R(probe);
+
+        raise(SIGUSR1);
+        if (!far_context_.epoch || !rig_is(p, 7, 7))
+            abort();
+    }
+    if (rig_far()) {
+        if (sigsetjmp(out_of_the_handler, 1) == 0)
+            leave_by_handler();
+        if (far_context_.epoch)
+            abort();
+    }
+    sigaltstack(&off, NULL);
+    return NULL;
+}
+
+static void scopes__stay_when_jumps_leave_nothing(void **state)
+{
+    struct sigaction on = {.sa_handler = jump_on_a_stack_of_its_own, .sa_flags = SA_ONSTACK};
+    char above[2 * STACK] __attribute__((aligned(64)));
+    char *below = mmap(NULL, 2 * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pthread_t t;
+
+    sigaction(SIGUSR1, &on, NULL);
+    on.sa_handler = jump_out;
+    sigaction(SIGUSR2, &on, NULL);
+    assert_int_equal(pthread_create(&t, NULL, jumps, above), 0);
+    pthread_join(t, NULL);
+    jumps(below);
+    assert_outside();
+    munmap(below, 2 * STACK);
+    signal(SIGUSR1, SIG_DFL);
+    signal(SIGUSR2, SIG_DFL);
+}
+
 /* --- signals */
 
 static FAR(page) counted;
@@ -716,6 +823,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(scopes__left),
         cmocka_unit_test(scopes__nested),
         cmocka_unit_test(scopes__left_by_threads),
+        cmocka_unit_test(scopes__stay_when_jumps_leave_nothing),
         cmocka_unit_test(signals__deref),
         cmocka_unit_test(signals__first_scope_while_freeing),
         cmocka_unit_test(fork__snapshot),
