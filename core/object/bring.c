@@ -22,6 +22,7 @@
 #include "transport/engine.h"
 
 #define OPS        32u
+#define OP_NAP_NS  (50 * FAR_NS_PER_US)
 #define NEAR_TICKS 16u /* evicted less than one budget ago: part of the working set */
 
 struct coming {
@@ -41,6 +42,8 @@ struct bring_op {
 };
 
 static struct bring_op *ops; /* OPS of them */
+static uint32_t freed;       /* atomic, a futex: bumped when a request becomes free while somebody waits for one */
+static uint32_t waiting;     /* atomic: for a free request */
 
 int far_bring_init(void)
 {
@@ -55,6 +58,7 @@ void far_bring_reset_in_child(void)
 {
     for (unsigned i = 0; i < OPS; i++)
         ops[i].refs = 0;
+    waiting = 0;
 }
 
 unsigned far_bring_busy(void)
@@ -107,9 +111,13 @@ static int status_of(const struct bring_op *op, const struct coming *c)
     return 0;
 }
 
+/* seq_cst pairs with wait_for_op: either it sees the free request, or we see it waiting. */
 static void unref(struct bring_op *op)
 {
-    far_atomic_sub_acq_rel(&op->refs, 1u);
+    if (far_atomic_add_seq_cst(&op->refs, -1u) == 1 && far_atomic_load_seq_cst(&waiting)) {
+        far_atomic_add_seq_cst(&freed, 1u);
+        far_os_futex_wake(&freed, 1);
+    }
 }
 
 static uint64_t bytes_of(const struct bring_op *op)
@@ -146,24 +154,40 @@ static void arrived(struct far_request *r)
 
 /* --- departure */
 
-/* A free request. try_only: NULL if there is none now; else waits, and the caller holds no other meanwhile. */
-static struct bring_op *op_get(bool try_only)
+/* A free request. NULL if there is none now. */
+static struct bring_op *op_try_get(void)
 {
-    for (;;) {
-        for (unsigned i = 0; i < OPS; i++) {
-            uint32_t free = 0;
+    for (unsigned i = 0; i < OPS; i++) {
+        uint32_t free = 0;
 
-            if (far_atomic_cas_acquire(&ops[i].refs, &free, 2u)) {
-                memset(&ops[i].request, 0, sizeof(ops[i].request));
-                ops[i].n_objects = 0;
-                return &ops[i];
-            }
+        if (far_atomic_cas_seq_cst(&ops[i].refs, &free, 2u)) {
+            memset(&ops[i].request, 0, sizeof(ops[i].request));
+            ops[i].n_objects = 0;
+            return &ops[i];
         }
-        if (try_only)
-            return NULL;
-        far_bring_poll();
-        far_os_yield();
     }
+    return NULL;
+}
+
+/* Waits for one; the caller holds no other meanwhile. Not long at a time: what was fetched ahead nobody else drives. */
+static struct bring_op *op_get(void)
+{
+    struct bring_op *op = op_try_get();
+
+    if (op)
+        return op;
+    far_atomic_add_seq_cst(&waiting, 1u);
+    for (;;) {
+        uint32_t seen = far_atomic_load_seq_cst(&freed);
+
+        far_bring_poll();
+        op = op_try_get();
+        if (op)
+            break;
+        far_os_futex_wait(&freed, seen, OP_NAP_NS);
+    }
+    far_atomic_sub_relaxed(&waiting, 1u);
+    return op;
 }
 
 void far_bring_send(struct far_basket *b)
@@ -210,10 +234,10 @@ static bool make_room(struct far_basket *b, const struct far_slot_place *place)
             far_bring_wait(b);
     }
     if (!b->open)
-        b->open = op_get(b->ahead || b->n_sent);
+        b->open = b->ahead || b->n_sent ? op_try_get() : op_get();
     if (!b->open && !b->ahead) { /* others wait for what we hold, as we for theirs: first comes in what was asked for */
         far_bring_wait(b);
-        b->open = op_get(false);
+        b->open = op_get();
     }
     if (b->open)
         b->open->request.node = place->node;
