@@ -120,11 +120,29 @@ static bool is_needed(unsigned times)
     return free_pages() < times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
 }
 
-static bool is_critical(void)
+static int64_t critical_pages(void)
 {
     int64_t least = far_max(low_pages() / 4, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
 
-    return free_pages() < far_max(least, reserve_pages() / 2);
+    return far_max(least, reserve_pages() / 2);
+}
+
+static bool is_critical(void)
+{
+    return free_pages() < critical_pages();
+}
+
+/* While scopes wait for memory, pages leave as much as those want: whole granules. Else they would keep it, and scopes wait in
+ * vain where objects have nothing to give. */
+static void ask_pages(bool is_short)
+{
+    uint64_t granule = far_heap_granule_pages(), step = far_heap_step_pages();
+
+    if (is_short)
+        step = far_max(step, far_align_up((uint64_t)critical_pages(), granule));
+    far_atomic_store_relaxed(&far_budget.step_pages, step);
+    if (is_short)
+        far_service_kick_evacuator();
 }
 
 bool far_evacuate_is_critical(void)
@@ -272,7 +290,7 @@ static bool is_half_full(void)
     return limit && far_budget_used_bytes() > limit / 2;
 }
 
-static void pick_segments(void)
+static void pick_closed_segments(void)
 {
     uint64_t most = far_min(far_max(far_budget.limit_bytes / 16, 2ull * far_heap_segment_bytes()), (uint64_t)BATCH_BYTES);
 
@@ -285,8 +303,13 @@ static void pick_segments(void)
         far_heap_walk(s, flag_in_segment, &marked);
         ev.segments[ev.n_segments++] = s;
     }
-    if (!ev.n_segments && far_heap_used_bytes())
-        far_heap_close_open(); /* for the next round */
+}
+
+static void pick_segments(void)
+{
+    pick_closed_segments();
+    if (!ev.n_segments && far_heap_used_bytes() && far_heap_close_open())
+        pick_closed_segments();
 }
 
 static void pick_flushes(void)
@@ -438,10 +461,10 @@ static void settle(const struct flagged *f)
 
 /* --- a round */
 
-static void unpick_all(void)
+static void unpick_all(bool emptied)
 {
     for (unsigned i = 0; i < ev.n_segments; i++)
-        far_heap_unpick(ev.segments[i]);
+        far_heap_unpick(ev.segments[i], emptied);
     ev.n_segments = 0;
 }
 
@@ -471,7 +494,7 @@ static bool round_locked(bool evacuate)
         unflag_all();
         far_counter_inc(FAR_C_object_stalls);
     }
-    unpick_all();
+    unpick_all(passed);
     return passed;
 }
 
@@ -548,7 +571,7 @@ static uint64_t turn_locked(bool *needed)
 
 static void *evacuator_main(void *unused)
 {
-    bool needed = false;
+    bool needed = false, is_short;
 
     far_service_thread_begins();
     for (;;) {
@@ -559,7 +582,9 @@ static void *evacuator_main(void *unused)
             far_os_futex_wait(&ev.fork_wanted, 1, FAR_NS_PER_MS);
         far_mutex_lock(&ev.round_lock);
         nap = turn_locked(&needed);
-        far_epoch_set_short(needed && is_critical());
+        is_short = needed && is_critical();
+        far_epoch_set_short(is_short);
+        ask_pages(is_short);
         far_mutex_unlock(&ev.round_lock);
         if (nap) {
             far_atomic_store_seq_cst(&ev.idle, needed ? 0u : 1u);

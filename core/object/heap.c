@@ -115,7 +115,7 @@ int far_heap_init(uint64_t window_bytes)
     far_atomic_raise_u64(&far_budget.overshoot_bytes, 2 * granule_bytes);
     far_atomic_store_relaxed(&far_budget.slack_pages, far_max(limit / SLACK_PARTS, granule_bytes) / FAR_OS_PAGE_SIZE);
     /* Else pages would never leave room for one. */
-    far_atomic_store_relaxed(&far_budget.step_pages, 5 * granule_bytes / FAR_OS_PAGE_SIZE / 4);
+    far_atomic_store_relaxed(&far_budget.step_pages, (uint64_t)far_heap_step_pages());
     heap.spare_granules_most = (uint32_t)far_max(limit / granule_bytes / SPARE_PARTS, UINT64_C(1));
     heap.shards_used = (uint32_t)far_min(far_max(limit / heap.bytes / OPEN_PARTS / FAR_HEAP_KINDS, UINT64_C(1)), (uint64_t)SHARDS);
     for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
@@ -166,6 +166,11 @@ uint64_t far_heap_spare_pages(void)
 uint32_t far_heap_granule_pages(void)
 {
     return heap.per_granule * (heap.bytes / FAR_OS_PAGE_SIZE);
+}
+
+uint32_t far_heap_step_pages(void)
+{
+    return 5 * far_heap_granule_pages() / 4;
 }
 
 static uint32_t all_free(void)
@@ -371,15 +376,17 @@ static uint32_t pad_for(const struct segment *s, uint32_t bytes)
     return s->apart ? (uint32_t)FAR_OS_PAGE_SIZE - HEAD_BYTES : bytes < ALIGN_FROM ? 0 : (0u - (at + HEAD_BYTES)) & 63;
 }
 
-static void close_locked(struct shard *sh, enum far_heap_kind kind)
+/* false: none was open. */
+static bool close_locked(struct shard *sh, enum far_heap_kind kind)
 {
     uint32_t i = sh->open[kind];
 
     if (i == NONE)
-        return;
+        return false;
     sh->open[kind] = NONE;
     put(&heap.segments[i], kind, &heap.filled);
     unref(i);
+    return true;
 }
 
 /* Room for `bytes` behind a head in the open segment, or in a new one. */
@@ -553,9 +560,11 @@ void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg
     }
 }
 
-void far_heap_unpick(int64_t segment)
+void far_heap_unpick(int64_t segment, bool emptied)
 {
-    put(&heap.segments[segment], FAR_HEAP_MAIN, &heap.filled);
+    struct segment *s = &heap.segments[segment];
+
+    put(s, emptied ? FAR_HEAP_MAIN : (enum far_heap_kind)s->kind, &heap.filled);
     unref((uint32_t)segment);
 }
 
@@ -567,14 +576,17 @@ void far_heap_queue(int64_t segment)
     unref((uint32_t)segment);
 }
 
-void far_heap_close_open(void)
+bool far_heap_close_open(void)
 {
+    bool closed = false;
+
     for (unsigned s = 0; s <= SHARDS; s++) {
         far_mutex_lock(&heap.shards[s].lock);
         for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
-            close_locked(&heap.shards[s], (enum far_heap_kind)k);
+            closed |= close_locked(&heap.shards[s], (enum far_heap_kind)k);
         far_mutex_unlock(&heap.shards[s].lock);
     }
+    return closed;
 }
 
 void far_heap_lock_all(void)

@@ -96,17 +96,20 @@ void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg
 int64_t far_heap_next_filled(void);
 /* It was looked at: into its queue; drops next_filled's reference. */
 void far_heap_queue(int64_t segment);
-/* Drops pick's reference; what is still referred to counts as filled anew, and MAIN. */
-void far_heap_unpick(int64_t segment);
+/* Drops pick's reference; what is still referred to counts as filled anew. emptied: all that could go went, so the rest is in
+ * use, and MAIN. */
+void far_heap_unpick(int64_t segment, bool emptied);
 uint32_t far_heap_segment_bytes(void);
 /* Bytes of segments that hold something or are open; segments kept for reuse. */
 uint64_t far_heap_used_bytes(void);
 uint64_t far_heap_spare_pages(void);
 uint32_t far_heap_granule_pages(void);
+/* What pages leave free for one charge (far_budget.step_pages). */
+uint32_t far_heap_step_pages(void);
 /* Gives granules that are all spare back to the system and the budget, as many as have so many pages. False: there were none. */
 bool far_heap_trim(uint64_t pages);
-/* Closes open segments, so that they can be picked. */
-void far_heap_close_open(void);
+/* Closes open segments, so that they can be picked. false: there were none. */
+bool far_heap_close_open(void);
 
 void far_heap_lock_all(void);
 void far_heap_unlock_all(void);

@@ -97,6 +97,11 @@ static void count(void *p, uint64_t head, void *halves)
             ++((unsigned *)halves)[i / 100];
 }
 
+static int64_t segment_of(unsigned i)
+{
+    return (int64_t)(((uintptr_t)things[i].w->at - far_heap_base) / far_heap_segment_bytes());
+}
+
 /* STREAM first, looked at or not; then YOUNG, oldest first; what is still referred to goes to MAIN. */
 static void pick__coldest_first(void **unused)
 {
@@ -117,16 +122,40 @@ static void pick__coldest_first(void **unused)
         far_heap_walk(s, count, n);
         assert_int_equal(n[0], 0);
         for (unsigned i = 100; i < 200; i++)
-            if (lives(i) && ((uintptr_t)things[i].w->at - far_heap_base) / far_heap_segment_bytes() == (uint64_t)s)
+            if (lives(i) && segment_of(i) == s)
                 unmake(i);
-        far_heap_unpick(s);
+        far_heap_unpick(s, true);
     }
     assert_int_equal(n[1], 100);
     far_heap_walk(s, count, n);
-    assert_true(n[0] > 0 && ((uintptr_t)things[0].w->at - far_heap_base) / far_heap_segment_bytes() == (uint64_t)s);
-    far_heap_unpick(s);
+    assert_true(n[0] > 0 && segment_of(0) == s);
+    far_heap_unpick(s, true);
     for (unsigned i = 0; i < 100; i++)
         unmake(i);
+    far_heap_trim(UINT64_MAX);
+    assert_int_equal(far_heap_used_bytes(), 0);
+}
+
+/* What could not go keeps its kind, else what is in it is in use. */
+static void unpick__kinds(void **unused)
+{
+    bool looked_at;
+    int64_t s;
+
+    start();
+    assert_true(make(0, 4096, FAR_HEAP_STREAM) && make(1, 4096, FAR_HEAP_YOUNG));
+    assert_true(far_heap_close_open());
+    assert_false(far_heap_close_open());
+    for (unsigned i = 0; i < 3; i++) {
+        s = far_heap_pick(&looked_at);
+        assert_true(s >= 0 && s == segment_of(0));
+        far_heap_unpick(s, i == 2);
+    }
+    s = far_heap_pick(&looked_at);
+    assert_true(s >= 0 && s == segment_of(1));
+    far_heap_unpick(s, false);
+    unmake(0);
+    unmake(1);
     far_heap_trim(UINT64_MAX);
     assert_int_equal(far_heap_used_bytes(), 0);
 }
@@ -151,6 +180,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(alloc__a_model),
         cmocka_unit_test(pick__coldest_first),
+        cmocka_unit_test(unpick__kinds),
         cmocka_unit_test(alloc__within_the_budget),
     };
 
