@@ -46,6 +46,7 @@ int far_range_drop(void *p, size_t bytes);                         /* content be
 int far_range_replace(void *p, size_t bytes);                      /* as fresh, holes too: MAP_FIXED. Anywhere in the window */
 int far_range_move(void *to, void *from, size_t bytes);            /* content moves, `from` becomes zero: mremap. `to` is zero */
 int far_range_prefetch(void *p, size_t bytes);                     /* MADV_WILLNEED: a hint, never waits */
+int far_range_fetch(void *p, size_t bytes);                        /* brings what is away, waits; -EIO: some of it is lost */
 int far_range_cold(void *p, size_t bytes);                         /* MADV_COLD / PAGEOUT: a hint */
 int far_range_protect(void *p, size_t bytes, int prot);            /* mprotect: keeps what is there evictable or exempt */
 int far_range_pin(void *p, size_t bytes);                          /* mlock: resident until unpinned; -ENOMEM over the budget */

@@ -161,17 +161,24 @@ static void wait_for_room(uint64_t *since)
     far_os_futex_wait(&never, 0, ROOM_NAP_NS);
 }
 
+/* What the word of an object is that such a use brought here. */
+static uint64_t at_home(void *p, int mode)
+{
+    return mode & FAR_MODE_NT ? far_at_make(FAR_WORD_IDLE, (uintptr_t)p) : (uint64_t)(uintptr_t)p;
+}
+
 /* Takes an object back that is being written to its node: a copy, since the write still reads the old place. Its slot stays
  * with the write; the new copy has none. */
-static bool take_back(struct far_word *w, uint64_t at)
+static bool take_back(struct far_word *w, uint64_t at, int mode)
 {
+    enum far_heap_kind kind = mode & FAR_MODE_NT ? FAR_HEAP_STREAM : FAR_HEAP_MAIN;
     void *old = far_at_address(at), *p;
     uint32_t info = far_head_info(far_head(old));
 
     far_race_window();
     if (far_at_load(w) != at) /* acknowledged meanwhile: the memory may be another object's, and what was read there is nothing */
         return true;
-    p = far_evacuate_room(far_words_index(w), info, FAR_HEAP_MAIN);
+    p = far_evacuate_room(far_words_index(w), info, kind);
     if (!p)
         return false;
     if (!far_at_cas(w, &at, far_at_make(FAR_WORD_FETCHING, info))) {
@@ -182,7 +189,7 @@ static bool take_back(struct far_word *w, uint64_t at)
     memcpy(p, old, far_slab_class_bytes(far_slab_class(far_info_bytes(info))));
     far_word_set_slot(w, FAR_SLOT_NONE);
     far_word_set_dirty(w, 1);
-    far_at_publish(w, (uint64_t)(uintptr_t)p);
+    far_at_publish(w, at_home(p, mode));
     far_heap_drop(old);
     far_counter_inc(FAR_C_object_takebacks);
     return true;
@@ -202,7 +209,7 @@ static bool approach(struct far_word *w, uint64_t at, int mode)
         wait_fetching(w);
         return true;
     case FAR_WORD_VICTIM:
-        return take_back(w, at);
+        return take_back(w, at, mode);
     case FAR_WORD_REMOTE:
         got = far_bring_add(&b, w, at, mode);
         far_bring_send(&b);
@@ -214,10 +221,10 @@ static bool approach(struct far_word *w, uint64_t at, int mode)
 }
 
 /* Takes EVAC off: whoever wins the swap has it. */
-static void rescue(struct far_word *w, uint64_t at)
+static void rescue(struct far_word *w, uint64_t at, int mode)
 {
     far_race_window();
-    if (far_at_cas(w, &at, (uint64_t)(uintptr_t)far_at_address(at)))
+    if (far_at_cas(w, &at, at_home(far_at_address(at), mode)))
         far_counter_inc(FAR_C_object_rescues);
 }
 
@@ -235,7 +242,7 @@ static int bring_here(struct far_word *w, int mode)
         case FAR_WORD_IDLE:
             return 0;
         case FAR_WORD_EVAC:
-            rescue(w, at);
+            rescue(w, at, mode);
             continue;
         case FAR_WORD_LOST:
             return -EIO;
@@ -274,16 +281,18 @@ void *far_object_deref(struct far_word *w, int mode)
 
 static __thread struct far_context own_context __attribute__((tls_model("initial-exec")));
 
-/* The library's own scope, for what may be called outside of one: memory that a word names is not reused meanwhile. */
-static uint64_t scope_enter(void)
+/* The library's own scope, for what may be called outside of one: memory that a word names is not reused meanwhile. false: it
+ * would have to wait for local memory, and should not. */
+static bool scope_try_enter(bool waits, uint64_t *outer)
 {
-    uint64_t outer = own_context.epoch;
-
-    if (!outer) {
+    *outer = own_context.epoch;
+    if (!*outer) {
         uint64_t now = far_atomic_load_relaxed(&own_context.now);
 
         if (!now)
-            now = far_object_enter(&own_context);
+            now = waits ? far_object_enter(&own_context) : far_object_enter_at_once(&own_context);
+        if (!now)
+            return false;
         own_context.frame = __builtin_frame_address(0);
         far_compiler_barrier();
         far_atomic_store_relaxed(&own_context.epoch, now);
@@ -291,6 +300,14 @@ static uint64_t scope_enter(void)
         own_context.frame = __builtin_frame_address(0); /* again: as in far_scope_begin_ */
     }
     far_compiler_barrier();
+    return true;
+}
+
+static uint64_t scope_enter(void)
+{
+    uint64_t outer;
+
+    scope_try_enter(true, &outer);
     return outer;
 }
 
@@ -324,10 +341,24 @@ int far_object_bring(struct far_word *w)
     return bring_here(w, FAR_MODE_NT);
 }
 
+/* Pages that are away come one after the other, and nothing of anybody's leaves while a scope is open: outside of one. */
+static int fetch_ranges(struct far_word *const *w, size_t n)
+{
+    int ret = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        void *p = (void *)far_at_load(w[i]);
+
+        if (far_is_far(p) && far_range_fetch(p, far_word_slot(w[i]) * FAR_OS_PAGE_SIZE) < 0)
+            ret = -EIO;
+    }
+    return ret;
+}
+
 int far_object_fetch(struct far_word *const *w, size_t n, int mode)
 {
+    int ret = fetch_ranges(w, n);
     uint64_t outer = scope_enter();
-    int ret = 0;
 
     bring_many(w, n, mode);
     for (size_t i = 0; i < n; i++) {
@@ -345,8 +376,10 @@ int far_object_fetch(struct far_word *const *w, size_t n, int mode)
 void far_object_prefetch(struct far_word *const *w, size_t n, int mode)
 {
     struct far_basket b = {.ahead = true};
-    uint64_t outer = scope_enter();
+    uint64_t outer;
 
+    if (!scope_try_enter(false, &outer))
+        return;
     far_range_lock_read();
     for (size_t i = 0; i < n; i++) {
         uint64_t at = far_at_load(w[i]);
@@ -424,7 +457,7 @@ int far_object_flush(struct far_word *w)
     bool inside;
 
     if (far_is_far((void *)far_at_load(w)))
-        return 0; /* pages go by themselves */
+        return -EOPNOTSUPP; /* pages go by themselves */
     far_signals_block();
     inside = far_epoch_is_inside(far_object_thread());
     far_signals_restore();

@@ -37,6 +37,8 @@ void far_object_weigh(struct far_word *w, int weight);
 bool far_object_is_here(const struct far_word *w);
 /* The first scope of a thread, or local memory is short: waits for some. Returns the epoch to enter. */
 uint64_t far_object_enter(struct far_context *c);
+/* The same; 0 if it would have to wait. */
+uint64_t far_object_enter_at_once(struct far_context *c);
 /* Now and then while objects are made and freed: looks at the memory left, and waits a little when it is short, unless in a scope. */
 void far_object_rest(void);
 /* The thread's name in epoch.h. */

@@ -91,11 +91,16 @@ const void *far_object_thread(void)
     return &name;
 }
 
+/* In a scope memory would wait for us. */
+static bool need_not_wait(void)
+{
+    return !far_epoch_is_short() || far_epoch_is_inside(far_object_thread());
+}
+
 /* false: in vain. */
 static bool wait_for_memory(uint64_t most_ns)
 {
-    /* In a scope: memory would wait for us. */
-    return !far_epoch_is_short() || far_epoch_is_inside(far_object_thread()) || far_evacuate_wait(most_ns);
+    return need_not_wait() || far_evacuate_wait(most_ns);
 }
 
 void far_object_rest(void)
@@ -107,16 +112,31 @@ void far_object_rest(void)
     far_signals_restore();
 }
 
+static uint64_t enter(struct far_context *c)
+{
+    if (!c->known)
+        pthread_setspecific(st.key, far_object_thread());
+    far_epoch_add(c, far_object_thread());
+    return far_epoch_current();
+}
+
 uint64_t far_object_enter(struct far_context *c)
 {
     uint64_t epoch;
 
     far_signals_block();
     wait_for_memory(FAR_FOREVER);
-    if (!c->known)
-        pthread_setspecific(st.key, far_object_thread());
-    far_epoch_add(c, far_object_thread());
-    epoch = far_epoch_current();
+    epoch = enter(c);
+    far_signals_restore();
+    return epoch;
+}
+
+uint64_t far_object_enter_at_once(struct far_context *c)
+{
+    uint64_t epoch;
+
+    far_signals_block();
+    epoch = need_not_wait() ? enter(c) : 0;
     far_signals_restore();
     return epoch;
 }

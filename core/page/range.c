@@ -403,6 +403,33 @@ int far_range_prefetch(void *p, size_t bytes)
     return 0;
 }
 
+/* A touch by the kernel, which waits for the page as we would; of a page that is poisoned it says so. */
+static bool can_read(uint64_t page)
+{
+    return far_syscall4(SYS_rt_sigprocmask, -1, far_page_addr(page), NULL, FAR_SIGNALS_BYTES) != -EFAULT; /* -EINVAL: no such way */
+}
+
+/* No lock is held: pages are waited for. */
+int far_range_fetch(void *p, size_t bytes)
+{
+    uint64_t page, pages;
+
+    if (!span_of(p, bytes, &page, &pages))
+        return -EINVAL;
+    for (uint64_t i = page; i < page + pages; i++) {
+        far_page_word w;
+
+        if (!far_chunk_touched(i)) {
+            i = next_chunk(i) - 1;
+            continue;
+        }
+        w = far_page_load(i);
+        if (far_word_state(w) != FAR_PAGE_ZERO && !far_word_is_there(w) && !can_read(i))
+            return -EIO;
+    }
+    return 0;
+}
+
 int far_range_cold(void *p, size_t bytes)
 {
     uint64_t page, pages;

@@ -1,0 +1,184 @@
+/* object_fetch.c - what FAR_FETCH, FAR_PREFETCH and FAR_FLUSH promise for objects of all sizes, and what a non-temporal use leaves of
+ * an object that is on its way out. */
+#include "base/counters.h"
+#include "core/local/budget.h"
+#include "core/object/epoch.h"
+#include "core/object/send.h"
+#include "tests/object/tap.h"
+
+enum { LARGE = 1 << 20 };
+
+typedef struct {
+    char c[4096];
+} thing;
+FAR_PLAIN(thing);
+
+static void start(void)
+{
+    static bool started;
+
+    if (started)
+        return;
+    started = true;
+    wire_init();
+    /* Pages are asked for one by one: the answer's head must stay short (tap.h). */
+    rig_start(&(struct rig_options){.node = "inproc:", .local = "8M", .inside_bytes = 64 << 20, .readahead = "0"});
+}
+
+static FAR(thing) new_thing(void)
+{
+    FAR(thing) h;
+
+    assert_true(FAR_NEW(h, thing));
+    FAR_SCOPE
+        memset(FAR_W(h), 'x', sizeof(thing));
+    return h;
+}
+
+/* Its pages have all the memory, and make room for scopes. */
+static FAR(char) new_large(size_t bytes)
+{
+    uint64_t since = far_now_ns();
+    FAR(char) h;
+
+    assert_true(FAR_NEW_N(h, char, bytes));
+    for (size_t at = 0; at < bytes; at += 4096)
+        FAR_SCOPE
+            memset(FAR_W(h) + at, 'y', 4096);
+    assert_true(far_now_ns() - since < 20 * FAR_NS_PER_SEC); /* a scope that waits in vain does so for 1 s */
+    return h;
+}
+
+static void fetch__large(void **unused)
+{
+    FAR(char) h, other;
+    uint64_t brought;
+
+    start();
+    h = new_large(LARGE);
+    other = new_large(24 * LARGE); /* all of h went for it */
+    brought = far_counter_get(FAR_C_fetch_bytes);
+    assert_int_equal(FAR_FETCH(h), 0);
+    assert_true(far_counter_get(FAR_C_fetch_bytes) - brought >= LARGE);
+    brought = far_counter_get(FAR_C_fetch_bytes);
+    for (size_t at = 0; at < LARGE; at += 4096)
+        FAR_SCOPE
+            assert_int_equal(FAR_R(h)[at + 77], 'y');
+    assert_true(far_counter_get(FAR_C_fetch_bytes) - brought <= LARGE / 2);
+    assert_int_equal(FAR_FLUSH(h), -1);
+    assert_int_equal(errno, EOPNOTSUPP);
+    FAR_FREE(h);
+    FAR_FREE(other);
+}
+
+/* Not all of it can be here at a time. */
+static void fetch__larger_than_local_memory(void **unused)
+{
+    FAR(char) h;
+
+    start();
+    h = new_large(16 * LARGE);
+    assert_int_equal(FAR_FETCH(h), 0);
+    FAR_FREE(h);
+}
+
+static void fetch__large_and_lost(void **unused)
+{
+    FAR(char) h, other;
+
+    start();
+    h = new_large(LARGE);
+    other = new_large(24 * LARGE);
+    wire_flip(true);
+    assert_int_equal(FAR_FETCH(h), -1);
+    assert_int_equal(errno, EIO);
+    wire_flip(false);
+    errno = 0;
+    assert_int_equal(FAR_FETCH(h), -1); /* the rest is there, and it stays lost */
+    assert_int_equal(errno, EIO);
+    assert_int_equal(FAR_FETCH(other), 0);
+    FAR_FREE(h);
+    FAR_FREE(other);
+}
+
+/* As if threads had filled all that is left since the evacuator looked. */
+static void prefetch__never_waits(void **unused)
+{
+    int64_t all;
+    uint64_t since, took;
+    FAR(thing) h;
+
+    start();
+    all = (int64_t)far_budget.limit_bytes;
+    h = new_thing();
+    EVENTUALLY(FAR_FLUSH(h) == 0);
+    far_budget_add_meta(all);
+    far_epoch_set_short(true);
+    since = far_now_ns();
+    FAR_PREFETCH(h);
+    took = far_now_ns() - since;
+    far_budget_add_meta(-all);
+    assert_true(took < FAR_NS_PER_SEC / 2); /* a thread that waits gives up after 1 s without progress */
+    FAR_SCOPE
+        assert_int_equal(FAR_R(h)->c[77], 'x');
+    FAR_FREE(h);
+}
+
+/* A use that says nothing of the next one keeps nothing here. */
+static void nt__of_what_is_about_to_go(void **unused)
+{
+    FAR(thing) h;
+    uint64_t at;
+
+    start();
+    for (unsigned nt = 0; nt < 2; nt++) {
+        h = new_thing();
+        far_evacuate_stop();
+        at = far_at_load(h.word);
+        assert_int_equal(far_at_state(at), FAR_WORD_RESIDENT);
+        assert_true(far_at_cas(h.word, &at, far_at_make(FAR_WORD_EVAC, at))); /* as a round does */
+        FAR_SCOPE
+            assert_int_equal((nt ? FAR_R_NT(h) : FAR_R(h))->c[77], 'x');
+        assert_int_equal(state_of(h.word), nt ? FAR_WORD_IDLE : FAR_WORD_RESIDENT);
+        far_evacuate_go_on();
+        FAR_FREE(h);
+    }
+}
+
+static void nt__of_what_is_being_written(void **unused)
+{
+    FAR(thing) h;
+
+    start();
+    for (unsigned nt = 0; nt < 2; nt++) {
+        h = new_thing();
+        EVENTUALLY(FAR_FLUSH(h) == 0); /* else a span might have to be asked for, and waited for */
+        FAR_SCOPE
+            FAR_W(h)->c[77] = 'z';
+        wire_hold(true);
+        begin_to_put_away(&h.word, 1);
+        EVENTUALLY(state_of(h.word) == FAR_WORD_VICTIM);
+        FAR_SCOPE
+            assert_int_equal((nt ? FAR_R_NT(h) : FAR_R(h))->c[77], 'z');
+        assert_int_equal(state_of(h.word), nt ? FAR_WORD_IDLE : FAR_WORD_RESIDENT);
+        wire_hold(false);
+        EVENTUALLY(far_send_busy() == 0);
+        FAR_FREE(h);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nt__of_what_is_about_to_go),
+        cmocka_unit_test(nt__of_what_is_being_written),
+        cmocka_unit_test(prefetch__never_waits),
+        cmocka_unit_test(fetch__large),
+        cmocka_unit_test(fetch__larger_than_local_memory),
+        cmocka_unit_test(fetch__large_and_lost),
+    };
+
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
