@@ -148,22 +148,29 @@ class Redis(Server):
             digest.update(expected)
         return digest.hexdigest()
 
+    @staticmethod
+    def is_saving(client):
+        return b"rdb_bgsave_in_progress:1" in client.ask(b"INFO", b"persistence")
+
     def change_while_saving(self, client):
-        """BGSAVE, and then new values until the child is done. Returns which keys changed."""
+        """BGSAVE, and then new values until the child is done. Returns which keys changed, and whether some did under the
+        child's eyes."""
         client.ask(b"BGSAVE")
-        changed = set()
+        changed, watched = set(), None
         for batch in self.batches():
             batch = batch[::7]
             client.exchange(b"".join(resp.command(b"SET", k, v[::-1]) for k, v in batch), b"+OK\r\n" * len(batch), "SET")
             changed.update(k for k, _ in batch)
+            if watched is None:
+                watched = self.is_saving(client)
         deadline = time.monotonic() + self.timeout
-        while b"rdb_bgsave_in_progress:1" in client.ask(b"INFO", b"persistence"):
+        while self.is_saving(client):
             if time.monotonic() > deadline:
                 raise TimeoutError("BGSAVE does not end")
             time.sleep(0.05)
         if b"rdb_last_bgsave_status:ok" not in client.ask(b"INFO", b"persistence"):
             raise AssertionError("BGSAVE failed")
-        return changed
+        return changed, watched
 
     def check_snapshot(self, directory, log):
         """The dump, loaded by a plain server, must be what was there before the changes."""
@@ -188,7 +195,7 @@ class Redis(Server):
         process, client = self.start(launcher, d, log)
         try:
             self.fill(client)
-            changed = self.change_while_saving(client) if self.snapshot else ()
+            changed, watched = self.change_while_saving(client) if self.snapshot else ((), None)
             answer = [self.verify(client, lambda k, v: v[::-1] if k in changed else v)]
             answer.append(client.ask(b"DBSIZE").decode())
             client.close()
@@ -200,6 +207,8 @@ class Redis(Server):
             raise
         answer.append("exit %d" % measure.status)
         if self.snapshot and not isinstance(launcher, proc.Plain):
+            if not watched:
+                raise AssertionError("BGSAVE ended before a value changed: its snapshot shows nothing")
             self.check_snapshot(d, log)
         return Result(" ".join(answer), measure)
 
