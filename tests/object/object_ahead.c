@@ -1,5 +1,6 @@
 /* What containers ask the library for, seen by a library that only counts: its objects are away until they are asked for. */
 #include "far/array.h"
+#include "far/hash.h"
 #include "far/list.h"
 #include "tests/object/object.h"
 #include "tests/test.h"
@@ -69,10 +70,11 @@ static int fetch(struct far_word *const *w, size_t n, int mode)
     if (broken)
         return -EIO;
     counts.calls++;
-    counts.fetched += (unsigned)n;
     counts.most = n > counts.most ? n : counts.most;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        counts.fetched += w[i]->at < 0; /* some may be named twice */
         w[i]->at &= ADDRESS;
+    }
     return 0;
 }
 
@@ -326,6 +328,52 @@ static void list__tells_of_loss(void **state)
     FAR_LIST_FREE(*l);
 }
 
+/* --- hash tables */
+
+enum { KEYS = 3000, SOME = FAR_HASH_BATCH };
+
+static unsigned groups_of(struct far_hash *h, const uint64_t *keys)
+{
+    struct far_word *seen[SOME];
+    unsigned n = 0, k;
+
+    for (unsigned i = 0; i < SOME; i++) {
+        struct far_word *w = *far_hash_place_of_(h, far_hash_of_(h, &keys[i], sizeof(keys[i])));
+
+        for (k = 0; k < n && seen[k] != w; k++)
+            ;
+        seen[k] = w;
+        n += k == n;
+    }
+    return n;
+}
+
+/* All that is away comes in one call. */
+static void get_many__overlaps(void **state)
+{
+    struct far_hash *h = far_hash_new(NULL);
+    struct far_hash_query q[SOME];
+    uint64_t keys[SOME], values[SOME];
+
+    for (uint64_t i = 0; i < KEYS; i++)
+        assert_int_equal(far_hash_put(h, &i, sizeof(i), &i, sizeof(i), 0), 0);
+    for (uint32_t i = 0; i < h->n_groups; i++)
+        put_away(*far_hash_place_(h, i));
+    memset(&counts, 0, sizeof(counts));
+    for (unsigned i = 0; i < SOME; i++) {
+        keys[i] = i * 7919 % KEYS;
+        q[i] = (struct far_hash_query){&keys[i], sizeof(keys[i]), &values[i], sizeof(values[i]), 0};
+    }
+    assert_int_equal(far_hash_get_many(h, q, SOME, 0), SOME);
+    for (unsigned i = 0; i < SOME; i++)
+        assert_int_equal(values[i], keys[i]);
+    assert_true(groups_of(h, keys) > SOME / 2);
+    assert_int_equal(counts.calls, 1);
+    assert_int_equal(counts.fetched, groups_of(h, keys));
+    assert_int_equal(counts.waits, 0);
+    far_hash_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +388,7 @@ int main(void)
         cmocka_unit_test_setup(each__asks_ahead, setup),
         cmocka_unit_test_setup(iterators_and_pops__ask_ahead, setup),
         cmocka_unit_test_setup(list__tells_of_loss, setup),
+        cmocka_unit_test_setup(get_many__overlaps, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

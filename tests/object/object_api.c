@@ -360,6 +360,50 @@ static void large(void **state)
     }
 }
 
+/* A scope that holds more than there is, in a process of its own: `beyond`. */
+static int stay_beyond_local_memory(void)
+{
+    enum { N = 4096 };
+    static FAR(page) p[N];
+
+    for (size_t i = 0; i < N; i++)
+        if (!FAR_NEW(p[i], page))
+            return 1;
+    FAR_SCOPE
+        for (size_t i = 0; i < N; i++)
+            rig_fill(FAR_W(p[i]), i, 1);
+    return 0;
+}
+
+static void exec_beyond(void *arg)
+{
+    setenv("FAR_LOCAL", "8M", 1);
+    setenv("FAR_DEADLINE", "1s", 1);
+    execl("/proc/self/exe", "object_api", "beyond", NULL);
+}
+
+/* In a scope nothing can go: it ends, soon, with a message. */
+static void scope__beyond_local_memory(void **state)
+{
+    static const char said[] = "no local memory for a far object for ";
+    struct timespec since, now;
+    char text[4096], *at;
+    int status;
+
+    clock_gettime(CLOCK_MONOTONIC, &since);
+    status = test_child(exec_beyond, NULL, text, sizeof(text));
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!rig_far()) {
+        assert_int_equal(status, 0);
+        return;
+    }
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_in_range(now.tv_sec - since.tv_sec, 1, 9); /* a second, but a machine may be busy */
+    at = strstr(text, said);
+    assert_non_null(at);
+    assert_null(strstr(at + 1, said));
+}
+
 /* --- scopes: however they are left, nothing stays behind */
 
 static FAR(page) probe;
@@ -820,6 +864,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(pin__across_evictions),
         cmocka_unit_test(flush__and_back),
         cmocka_unit_test(large),
+        cmocka_unit_test(scope__beyond_local_memory),
         cmocka_unit_test(scopes__left),
         cmocka_unit_test(scopes__nested),
         cmocka_unit_test(scopes__left_by_threads),
@@ -831,6 +876,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(exec__and_exit),
     };
 
+    if (argc > 1 && !strcmp(argv[1], "beyond"))
+        return stay_beyond_local_memory();
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

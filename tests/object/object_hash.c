@@ -351,6 +351,31 @@ static void get_many__as_get(void **state)
     free(q);
 }
 
+/* Pairs that have objects of their own. */
+static void remove__large(void **state)
+{
+    enum { BYTES = 5000 };
+    unsigned char value[BYTES], back[BYTES];
+    uint64_t n = far_bytes(2) / BYTES;
+    struct far_hash *h = far_hash_new(NULL);
+
+    for (uint64_t i = 0; i < n; i++) {
+        make_value(i, 5, value, BYTES);
+        assert_int_equal(far_hash_put(h, &i, sizeof(i), value, BYTES, 0), 0);
+    }
+    for (uint64_t i = 0; i < n; i += 2)
+        assert_int_equal(far_hash_remove(h, &i, sizeof(i), 0), 0);
+    for (uint64_t i = 0; i < n; i++) {
+        ssize_t bytes = far_hash_get(h, &i, sizeof(i), back, sizeof(back), 0);
+
+        assert_int_equal(bytes, i % 2 ? BYTES : -1);
+        assert_true(i % 2 ? is_value(i, 5, back, BYTES) : errno == ENOENT);
+    }
+    assert_int_equal(far_hash_remove(h, &(uint64_t){0}, sizeof(uint64_t), 0), -1);
+    assert_int_equal(far_hash_count(h), n / 2);
+    far_hash_free(h);
+}
+
 /* --- hash functions, room */
 
 static uint64_t constant(const void *key, size_t key_bytes, const uint64_t seed[2])
@@ -439,6 +464,7 @@ int main(void)
         cmocka_unit_test(model__random),
         cmocka_unit_test(each__stops_and_changes),
         cmocka_unit_test(get_many__as_get),
+        cmocka_unit_test(remove__large),
         cmocka_unit_test(put__full),
         cmocka_unit_test(hash__is_siphash),
         cmocka_unit_test(remove__frees),
