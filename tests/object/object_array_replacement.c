@@ -1,8 +1,15 @@
-/* What of an array stays near while scans of another one, of several times the local memory, go by. OBJECT_LOCAL_MIB, if set, is
+/* What of an array stays near while scans of another one, or of a list or of objects, of several times the local memory, go by. OBJECT_LOCAL_MIB, if set, is
  * the limit. */
 #include "tests/object/object.h"
 #include "tests/test.h"
 #include "far/array.h"
+#include "far/list.h"
+
+typedef struct page {
+    uint64_t v[512];
+} page;
+FAR_PLAIN(page);
+FAR_LIST_DECLARE(page);
 
 enum { ITEMS = 512 }; /* of a chunk of 4 KiB */
 
@@ -90,12 +97,88 @@ static void replacement__non_temporal_scans(void **state)
     FAR_ARRAY_FREE(scanned, uint64_t);
 }
 
-int main(void)
+/* An array that was in use is still there after `scan_all` went by twice, each time 8 times as much as there is. As above. */
+static void stays_near(void (*scan_all)(void *what), void *what)
+{
+    size_t kept_n = far_bytes(1) / 4 / sizeof(uint64_t), gone = 0;
+    FAR_ARRAY(uint64_t) kept = array_new(kept_n, 7);
+
+    scan_all(what);
+    for (size_t i = 0; i < kept_n; i += ITEMS)
+        FAR_SCOPE
+            assert_true(*FAR_AT(kept, i) == 7 + i);
+    for (unsigned turn = 0; turn < 2; turn++)
+        for (size_t i = 0; i < kept_n; i += ITEMS)
+            FAR_SCOPE
+                assert_true(*FAR_AT(kept, i) == 7 + i);
+    for (unsigned turn = 0; turn < 2; turn++)
+        scan_all(what);
+    for (size_t i = 0; i < kept_n; i += ITEMS)
+        gone += !is_near(kept, i);
+    print_message("%zu of %zu chunks went during the scan\n", gone, kept_n / ITEMS);
+    assert_in_range(gone, 0, kept_n / ITEMS * 2 / 5);
+    FAR_ARRAY_FREE(kept, uint64_t);
+}
+
+static void scan_list(void *list)
+{
+    FAR_LIST(page) *l = list;
+    uint64_t i = 0;
+
+    FAR_EACH_NT(p, *l) {
+        assert_true(p->v[3] == i);
+        i++;
+    }
+    assert_int_equal(i, FAR_LIST_COUNT(*l));
+}
+
+static void replacement__non_temporal_list(void **state)
+{
+    FAR_LIST(page) l;
+    page p = {{0}};
+
+    FAR_LIST_INIT(l, page);
+    for (p.v[3] = 0; p.v[3] < far_bytes(8) / sizeof(page); p.v[3]++)
+        assert_int_equal(FAR_LIST_PUSH_BACK(l, p), 0);
+    stays_near(scan_list, &l);
+    FAR_LIST_FREE(l);
+}
+
+static void scan_objects(void *objects)
+{
+    FAR(page) *p = objects;
+
+    for (uint64_t i = 0; i < far_bytes(8) / sizeof(page); i++)
+        FAR_SCOPE
+            assert_true(FAR_R_NT(p[i])->v[3] == i);
+}
+
+static void replacement__non_temporal_objects(void **state)
+{
+    size_t n = far_bytes(8) / sizeof(page);
+    FAR(page) *p = calloc(n, sizeof(*p));
+
+    for (size_t i = 0; i < n; i++) {
+        assert_true(FAR_NEW(p[i], page));
+        FAR_SCOPE
+            FAR_W(p[i])->v[3] = i;
+    }
+    stays_near(scan_objects, p);
+    for (size_t i = 0; i < n; i++)
+        FAR_FREE(p[i]);
+    free(p);
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replacement__hot_items_stay),
         cmocka_unit_test(replacement__non_temporal_scans),
+        cmocka_unit_test(replacement__non_temporal_list),
+        cmocka_unit_test(replacement__non_temporal_objects),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
