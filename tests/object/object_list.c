@@ -1,4 +1,6 @@
 /* Lists against plain C, without the library and with it, with little local memory. */
+#include <pthread.h>
+
 #include "base/random.h"
 #include "far/list.h"
 #include "far/queue.h"
@@ -479,7 +481,70 @@ static void list__frees_what_items_own(void **state)
     assert_true(resident_kib() < before + 50 * 1024);
 }
 
-int main(void)
+/* --- threads: 16 read items that 8 others leave alone, each of which writes its own */
+
+enum { READERS = 16, WRITERS = 8 };
+
+static FAR_LIST(far_note) common;
+
+static bool is_read(uint64_t i)
+{
+    return i % 4 == 0;
+}
+
+static void *reads(void *unused)
+{
+    uint64_t i = 0;
+
+    FAR_EACH(p, common) {
+        if (is_read(i) && (p->key != i || p->text[i % 56] != (char)i))
+            abort();
+        i++;
+    }
+    if (i != FAR_LIST_COUNT(common))
+        abort();
+    return NULL;
+}
+
+static void *writes(void *number)
+{
+    uint64_t i = 0, me = (uint64_t)(uintptr_t)number;
+
+    FAR_EACH_W(p, common) {
+        if (!is_read(i) && i % WRITERS == me) {
+            p->key += i;
+            p->text[i % 56] = (char)me;
+        }
+        i++;
+    }
+    return NULL;
+}
+
+static void list__of_many_threads(void **state)
+{
+    pthread_t t[READERS + WRITERS];
+    uint64_t n = far_bytes(8) / sizeof(far_note), i = 0;
+
+    FAR_LIST_INIT(common, far_note);
+    for (far_note x = {0}; x.key < n; x.key++) {
+        x.text[x.key % 56] = (char)x.key;
+        assert_int_equal(FAR_LIST_PUSH_BACK(common, x), 0);
+        x.text[x.key % 56] = 0;
+    }
+    for (uintptr_t k = 0; k < READERS + WRITERS; k++)
+        assert_int_equal(pthread_create(&t[k], NULL, k < READERS ? reads : writes, (void *)(k - READERS)), 0);
+    for (unsigned k = 0; k < READERS + WRITERS; k++)
+        pthread_join(t[k], NULL);
+    FAR_EACH(p, common) {
+        assert_true(p->key == (is_read(i) ? i : 2 * i));
+        assert_int_equal(p->text[i % 56], is_read(i) ? (char)i : (char)(i % WRITERS));
+        i++;
+    }
+    assert_int_equal(i, n);
+    FAR_LIST_FREE(common);
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list__is_like_a_plain_one),
@@ -490,7 +555,10 @@ int main(void)
         cmocka_unit_test(list__keeps_its_order),
         cmocka_unit_test(queue_and_stack__keep_their_order),
         cmocka_unit_test(list__frees_what_items_own),
+        cmocka_unit_test(list__of_many_threads),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
