@@ -24,21 +24,22 @@ struct far_local_block {
     struct far_word words[];
 };
 
-/* Everything under `lock`, but `epoch` and the contexts' fields, which are atomic. Whoever holds it has signals blocked: a handler
+/* Everything under `lock`, but `fresh`, `waiting`, `epoch` and the contexts' fields, which are atomic. Whoever holds it has signals blocked: a handler
  * may have the thread's first scope, which takes it. */
 struct far_local_state {
     pthread_mutex_t lock;
     uint64_t epoch;
     struct far_context *contexts;
     struct far_local_block *limbo, **limbo_end; /* oldest first */
-    size_t waiting;                             /* blocks in limbo */
+    size_t waiting;                             /* blocks in limbo and in fresh */
     pthread_key_t key;
     int has_key;
     int ready; /* 1: key and membarrier are there; 2: one of them is not, nothing is ever freed */
     sigset_t forking; /* signals that were blocked before the fork under way */
+    struct far_local_block *fresh; /* freed since the last look, a stack: only pushed to, and taken as a whole */
 };
 
-__attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0, 0, {{0}}};
+__attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0, 0, {{0}}, NULL};
 
 /* The library itself, where far memory is refused and FAR_FALLBACK=local, has its own. */
 #ifndef FAR_LOCAL_ALLOC_
@@ -183,10 +184,10 @@ __attribute__((unused)) static struct far_word *far_local_create_(struct far_typ
 /* The oldest epoch that an open scope may belong to. */
 __attribute__((unused)) static uint64_t far_local_oldest_(void)
 {
-    uint64_t oldest = ++far_local_.epoch;
+    uint64_t oldest = __atomic_add_fetch(&far_local_.epoch, 1, __ATOMIC_SEQ_CST);
 
     for (struct far_context *c = far_local_.contexts; c; c = c->next)
-        __atomic_store_n(&c->now, far_local_.epoch, __ATOMIC_RELAXED);
+        __atomic_store_n(&c->now, oldest, __ATOMIC_RELAXED);
     (void)FAR_LOCAL_MEMBARRIER_(8); /* MEMBARRIER_CMD_PRIVATE_EXPEDITED: scopes that were opened are seen below */
     for (struct far_context *c = far_local_.contexts; c; c = c->next) {
         uint64_t epoch = __atomic_load_n(&c->epoch, __ATOMIC_ACQUIRE);
@@ -237,35 +238,60 @@ static inline void far_local_reap_(struct far_local_block *b)
     }
 }
 
-__attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_t count)
+/* Puts what is fresh behind the others, in the order in which it was freed. */
+static inline void far_local_take_fresh_(void)
 {
-    struct far_local_block *b = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
+    struct far_local_block *b = __atomic_exchange_n(&far_local_.fresh, NULL, __ATOMIC_ACQUIRE), *first = NULL, *next;
+    struct far_local_block **end = b ? &b->next : far_local_.limbo_end;
+
+    for (; b; b = next) {
+        next = b->next;
+        b->next = first;
+        first = b;
+    }
+    *far_local_.limbo_end = first;
+    far_local_.limbo_end = end;
+}
+
+/* Blocks that no scope can hold any more. */
+__attribute__((cold, noinline, unused)) static struct far_local_block *far_local_look_(void)
+{
     struct far_local_block *gone = NULL, **end = &gone;
     sigset_t was = far_local_lock_();
 
-    (void)count;
     far_local_start_();
-    for (size_t i = 0; i < b->count; i++)
-        b->words[i].pins = 0x80; /* for FAR_DEBUG */
-    b->epoch = far_local_.epoch;
-    b->next = NULL;
-    *far_local_.limbo_end = b;
-    far_local_.limbo_end = &b->next;
-    if (++far_local_.waiting % FAR_LOCAL_BATCH == 0 && far_local_.ready == 1) {
-        uint64_t oldest = far_local_oldest_();
+    if (far_local_.ready == 1) {
+        uint64_t oldest;
 
+        far_local_take_fresh_();
+        oldest = far_local_oldest_();
         while (far_local_.limbo && far_local_.limbo->epoch < oldest) {
             *end = far_local_.limbo;
             end = &far_local_.limbo->next;
             far_local_.limbo = *end;
-            far_local_.waiting--;
+            __atomic_sub_fetch(&far_local_.waiting, 1, __ATOMIC_RELAXED);
         }
         *end = NULL;
         if (!far_local_.limbo)
             far_local_.limbo_end = &far_local_.limbo;
     }
     far_local_unlock_(&was);
-    far_local_reap_(gone);
+    return gone;
+}
+
+__attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_t count)
+{
+    struct far_local_block *b = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
+
+    (void)count;
+    for (size_t i = 0; i < b->count; i++)
+        b->words[i].pins = 0x80; /* for FAR_DEBUG */
+    b->epoch = __atomic_load_n(&far_local_.epoch, __ATOMIC_SEQ_CST); /* whoever may still hold it entered no later */
+    b->next = __atomic_load_n(&far_local_.fresh, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&far_local_.fresh, &b->next, b, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        ;
+    if (__atomic_add_fetch(&far_local_.waiting, 1, __ATOMIC_RELAXED) % FAR_LOCAL_BATCH == 0)
+        far_local_reap_(far_local_look_());
 }
 
 #ifdef __cplusplus
