@@ -1,7 +1,8 @@
 /* local.h - far objects of a program that runs without libfarshim.so: plain local memory. Included by object.h.
  *
  * An object is one block of malloc's: head, words, objects (those of 1 KiB and more begin at a cache line). What is freed waits
- * until no scope is open that began before (epochs as in the library, with fences in the place of its membarriers), because concurrent containers count on that.
+ * until no scope is open that began before (epochs as in the library, with fences in the place of its membarriers), because
+ * concurrent containers count on that.
  * The state is shared by all linked objects that the linker lets share it.
  */
 #ifndef FAR_LOCAL_H
