@@ -8,6 +8,7 @@
 #ifndef FAR_LOCAL_H
 #define FAR_LOCAL_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -79,9 +80,11 @@ static void far_local_unlink_(struct far_context *c)
     c->epoch = c->now = 0;
 }
 
-/* A thread ends (pthread key destructor): it has a context for each linked object whose scopes it used. */
+/* A thread ends (pthread key destructor): it has a context for each linked object whose scopes it used. As often as there are
+ * rounds of destructors, since others may use far objects; no handler runs from the last on: its scope would outlive the thread. */
 __attribute__((unused)) static void far_local_leave_(void *thread)
 {
+    static __thread int rounds;
     struct far_context *next;
     sigset_t was = far_local_lock_();
 
@@ -90,6 +93,9 @@ __attribute__((unused)) static void far_local_leave_(void *thread)
         if (c->thread == thread)
             far_local_unlink_(c);
     }
+    pthread_setspecific(far_local_.key, thread);
+    if (++rounds == PTHREAD_DESTRUCTOR_ITERATIONS)
+        sigfillset(&was);
     far_local_unlock_(&was);
 }
 

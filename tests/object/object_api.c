@@ -687,6 +687,7 @@ static void signals__first_scope_while_freeing(void **state)
     FAR_SCOPE
         rig_fill(FAR_W(counted), 6, 6);
     signal(SIGUSR1, on_first);
+    signal(SIGALRM, SIG_DFL);
     alarm(60);
     for (int i = 0; i < 300; i++) {
         pthread_t t;
@@ -702,6 +703,53 @@ static void signals__first_scope_while_freeing(void **state)
     }
     alarm(0);
     signal(SIGUSR1, SIG_DFL);
+    FAR_FREE(counted);
+}
+
+static pthread_key_t late;
+
+/* In every round of destructors, after the library's own; what comes after the last is nobody's to clean up. */
+static void ends_late(void *rounds)
+{
+    raise(SIGUSR1);
+    if ((uintptr_t)rounds < 10)
+        pthread_setspecific(late, (char *)rounds + 1);
+}
+
+static void *ends_under_signals(void *unused)
+{
+    FAR_SCOPE
+        if (!rig_is(FAR_R(counted), 6, 6))
+            abort();
+    pthread_setspecific(late, (void *)1);
+    return NULL;
+}
+
+/* A thread's context is not left in the list when its memory is another thread's. */
+static void signals__while_a_thread_ends(void **state)
+{
+    assert_true(FAR_NEW(counted, page));
+    FAR_SCOPE
+        rig_fill(FAR_W(counted), 6, 6);
+    assert_int_equal(pthread_key_create(&late, ends_late), 0);
+    signal(SIGUSR1, on_first);
+    signal(SIGALRM, SIG_DFL);
+    alarm(60);
+    for (int i = 0; i < 20; i++) {
+        pthread_t t;
+
+        assert_int_equal(pthread_create(&t, NULL, ends_under_signals, NULL), 0);
+        pthread_join(t, NULL);
+    }
+    for (int i = 0; i < 2000; i++) { /* more than wait for scopes at a time */
+        FAR(page) p;
+
+        assert_true(FAR_NEW(p, page));
+        FAR_FREE(p);
+    }
+    alarm(0);
+    signal(SIGUSR1, SIG_DFL);
+    pthread_key_delete(late);
     FAR_FREE(counted);
 }
 
@@ -871,6 +919,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(scopes__stay_when_jumps_leave_nothing),
         cmocka_unit_test(signals__deref),
         cmocka_unit_test(signals__first_scope_while_freeing),
+        cmocka_unit_test(signals__while_a_thread_ends),
         cmocka_unit_test(fork__snapshot),
         cmocka_unit_test(fork__scopes_of_other_threads),
         cmocka_unit_test(exec__and_exit),

@@ -344,10 +344,11 @@ static void mmap__fixed_into_a_hole(void **state)
     assert_int_equal(touch(p + 6 * PAGE, false), SIGSEGV);
     fill_pattern(q, 4 * PAGE, 5);
     assert_true(has_pattern(q, 4 * PAGE, 5));
-    q = map(2 * PAGE);
+    q = map(BYTES); /* so large that it is far where p is */
     fill_pattern(q, 2 * PAGE, 6);
     assert_ptr_equal(mremap(q, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + 5 * PAGE), p + 5 * PAGE);
     assert_true(has_pattern(p + 5 * PAGE, 2 * PAGE, 6));
+    munmap(q, BYTES);
     munmap(p, BYTES);
 }
 
