@@ -13,7 +13,7 @@ endfunction()
 function(far_object_arm name transport)
   add_test(NAME ${name}.${transport} COMMAND ${PROJECT_SOURCE_DIR}/tests/stress/run.sh $<TARGET_FILE:farmemd> ${transport}
     env LD_PRELOAD=$<TARGET_FILE:farshim> $<TARGET_FILE:${name}>)
-  set_tests_properties(${name}.${transport} PROPERTIES TIMEOUT 300 LABELS object RESOURCE_GROUPS processors:1 ENVIRONMENT
+  set_tests_properties(${name}.${transport} PROPERTIES TIMEOUT 300 LABELS object PROCESSORS 2 ENVIRONMENT
     "FAR_CONFIG=/dev/null;FAR_NODES=@NODE@;FAR_LOCAL=${far_object_local_mib}M;OBJECT_LOCAL_MIB=${far_object_local_mib}")
 endfunction()
 

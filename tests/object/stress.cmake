@@ -48,7 +48,7 @@ endif()
 function(far_object_stress name transport)
   add_test(NAME object_stress_${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/stress/run.sh $<TARGET_FILE:farmemd> ${transport}
     $<TARGET_FILE:object_stress> --node @NODE@ --seconds ${far_object_seconds} ${far_object_data} ${ARGN})
-  set_tests_properties(object_stress_${name} PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77 RESOURCE_GROUPS processors:1
+  set_tests_properties(object_stress_${name} PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77 PROCESSORS 2
     ENVIRONMENT "${far_object_environment}")
 endfunction()
 
