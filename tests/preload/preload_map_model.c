@@ -232,7 +232,7 @@ static void mappings__follow_the_model(void **state)
     far_random_seed(&rnd, test_seed("model"));
     for (int i = 0; i < AREAS; i++)
         new_area(&areas[i]);
-    for (int round = rounds ? atoi(rounds) : 3000; round > 0; round--) {
+    for (int round = rounds ? atoi(rounds) : 2000; round > 0; round--) {
         struct area *a = &areas[below(AREAS)];
 
         ops[below(sizeof(ops) / sizeof(ops[0]))](a);
