@@ -46,15 +46,16 @@ static void inherit(bool yes)
     far_vm_advise(far_heap_base, far_heap_bytes, advice);
 }
 
-/* Other destructors of the thread's may use far objects, so this one comes again as often as there are rounds. From the last on no
- * handler of the program's runs on the thread: its scope would outlive the thread, and so would the context in the list. */
+/* Other destructors of the thread's may use far objects, so this one comes again, until the last round but one, as others count
+ * theirs. From then on no handler of the program's runs on the thread: its scope would outlive the thread, and so would the context
+ * in the list. */
 static void thread_ends(void *thread)
 {
     static __thread unsigned char rounds __attribute__((tls_model("initial-exec")));
 
     far_signals_block();
     far_epoch_thread_ends(thread);
-    if (++rounds == PTHREAD_DESTRUCTOR_ITERATIONS)
+    if (++rounds >= PTHREAD_DESTRUCTOR_ITERATIONS - 1)
         return;
     pthread_setspecific(st.key, thread);
     far_signals_restore();
