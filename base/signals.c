@@ -56,6 +56,14 @@ void far_signals_restore(void)
         open_all();
 }
 
+void far_signals_stay_blocked(void)
+{
+    far_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, &most, NULL, FAR_SIGNALS_BYTES);
+    signals.blocked = false;
+    far_compiler_barrier();
+    signals.depth--;
+}
+
 struct far_signals_nap far_signals_nap_begin(void)
 {
     bool open = signals.depth == 1 && (asks() || !signals.blocked);

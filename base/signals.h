@@ -22,6 +22,8 @@
 
 void far_signals_block(void);
 void far_signals_restore(void);
+/* In the place of restore, of a thread that ends: nothing is let in any more, and what is sent to the process goes to others. */
+void far_signals_stay_blocked(void);
 /* A sleep between block and restore, with nothing held, in a system call that takes a mask: the program's handlers may run in it
  * (nap.mask is the program's own), unless there is another pair around this one. No mask is needed if `open`: they may run now. */
 struct far_signals_nap {

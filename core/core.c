@@ -145,12 +145,20 @@ static void shm_remove(void)
 static int shm_create(size_t bytes)
 {
     char path[64];
+    long ret;
     int fd;
 
     shm_remove(); /* ours before an exec */
     shm_path(path, sizeof(path));
     fd = far_os_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && far_syscall4(SYS_fallocate, fd, 0, 0, bytes) < 0) {
+    if (fd < 0)
+        return -1;
+    do
+        ret = far_syscall4(SYS_fallocate, fd, 0, 0, bytes);
+    while (ret == -EINTR);
+    if (ret == -EOPNOTSUPP) /* ramfs is never full */
+        ret = far_syscall2(SYS_ftruncate, fd, bytes);
+    if (ret < 0) {
         far_os_close(fd);
         shm_remove();
         return -1;

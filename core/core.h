@@ -43,7 +43,7 @@ struct far_counters *far_core_counters(void);
 void *far_range_alloc(size_t bytes, size_t align);                 /* zero, readable and writable */
 int far_range_free(void *p, size_t bytes);                         /* any page-aligned part of what was allocated: munmap */
 int far_range_drop(void *p, size_t bytes);                         /* content becomes zero: MADV_DONTNEED */
-int far_range_replace(void *p, size_t bytes);                      /* as fresh, holes too: MAP_FIXED. Anywhere in the window */
+int far_range_replace(void *p, size_t bytes);                      /* as fresh, holes too: MAP_FIXED. -EINVAL: never was in use */
 int far_range_move(void *to, void *from, size_t bytes);            /* content moves, `from` becomes zero: mremap. `to` is zero */
 int far_range_prefetch(void *p, size_t bytes);                     /* MADV_WILLNEED: a hint, never waits */
 int far_range_fetch(void *p, size_t bytes);                        /* brings what is away, waits; -EIO: some of it is lost */

@@ -128,6 +128,8 @@ static void unwind_to(uintptr_t sp)
     }
     far_epoch_unwound(thread, alt.from, alt.to);
     own = own_stack();
+    if (!own.to) /* nobody tells: what lies between here and there is left wherever both are on one stack */
+        own = (struct range){(uintptr_t)__builtin_frame_address(0), UINTPTR_MAX};
     if (has(&own, sp))
         far_epoch_unwound(thread, own.from, sp);
 }

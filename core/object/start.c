@@ -55,8 +55,10 @@ static void thread_ends(void *thread)
 
     far_signals_block();
     far_epoch_thread_ends(thread);
-    if (++rounds >= PTHREAD_DESTRUCTOR_ITERATIONS - 1)
+    if (++rounds >= PTHREAD_DESTRUCTOR_ITERATIONS - 1) {
+        far_signals_stay_blocked();
         return;
+    }
     pthread_setspecific(st.key, thread);
     far_signals_restore();
 }

@@ -264,14 +264,14 @@ int far_range_replace(void *p, size_t bytes)
     uint64_t page, pages;
     int ret;
 
-    if (!in_window(p, bytes, &page, &pages))
+    if (!in_window(p, bytes, &page, &pages) || page + pages > far_align_up(far_window_top(), (uint64_t)FAR_CHUNK_PAGES))
         return -EINVAL;
     far_range_lock_read();
     ret = clear_pages(page, pages);
-    if (ret == 0) {
-        far_window_take_at(page, pages);
+    if (ret == 0)
         ret = far_vm_protect((uintptr_t)p, pages << FAR_PAGE_SHIFT, PROT_READ | PROT_WRITE);
-    }
+    if (ret == 0)
+        far_window_take_at(page, pages);
     far_range_unlock_read();
     return ret;
 }

@@ -314,7 +314,9 @@ int far_vm_advise(uintptr_t p, size_t bytes, int advice)
 /* Plain MADV_DONTNEED is refused where the program's mlockall came first. */
 int far_vm_drop(uintptr_t p, size_t bytes)
 {
-    return far_vm_advise(p, bytes, MADV_DONTNEED_LOCKED);
+    int ret = far_vm_advise(p, bytes, MADV_DONTNEED_LOCKED);
+
+    return ret == -EINVAL ? far_vm_advise(p, bytes, MADV_DONTNEED) : ret; /* a sandbox may know only that */
 }
 
 /* process_madvise on oneself takes any advice since 6.13, and this in place of a descriptor since 6.14. */

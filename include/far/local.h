@@ -255,6 +255,7 @@ static inline void far_local_take_fresh_(void)
 
     for (; b; b = next) {
         next = b->next;
+        b->epoch = far_local_.epoch; /* not when it was freed: what took it from its place could still be on its way to memory */
         b->next = first;
         first = b;
     }
@@ -295,7 +296,6 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
     (void)count;
     for (size_t i = 0; i < b->count; i++)
         b->words[i].pins = 0x80; /* for FAR_DEBUG */
-    b->epoch = __atomic_load_n(&far_local_.epoch, __ATOMIC_SEQ_CST); /* whoever may still hold it entered no later */
     b->next = __atomic_load_n(&far_local_.fresh, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&far_local_.fresh, &b->next, b, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ;

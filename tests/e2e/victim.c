@@ -114,26 +114,29 @@ static void check_page(size_t n)
     tell(wrong_in(first, first + PAGE / sizeof(uint64_t)));
 }
 
-static struct {
+struct later {
     size_t page;
     useconds_t us;
-} later;
+};
 
-static void *touch_later(void *unused)
+static void *touch_later(void *job)
 {
+    struct later later = *(struct later *)job;
     volatile uint64_t *word = page_at(later.page);
 
+    free(job);
     usleep(later.us);
-    return *word ? unused : NULL;
+    (void)*word;
+    return NULL;
 }
 
 static void start_later(unsigned ms, size_t n)
 {
+    struct later *job = malloc(sizeof(*job));
     pthread_t thread;
 
-    later.page = n;
-    later.us = ms * 1000;
-    answer(pthread_create(&thread, NULL, touch_later, NULL) == 0 && pthread_detach(thread) == 0 ? "started" : "no thread");
+    *job = (struct later){n, ms * 1000};
+    answer(pthread_create(&thread, NULL, touch_later, job) == 0 && pthread_detach(thread) == 0 ? "started" : "no thread");
 }
 
 static void *check_all(void *out)

@@ -65,4 +65,5 @@ if(NOT FAR_SANITIZE)
   add_test(NAME object_mutations COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/mutations.sh $<TARGET_FILE:object_stress_mutated>
     $<TARGET_FILE:object_epoch_mutated>)
   set_tests_properties(object_epoch object_mutations PROPERTIES LABELS object TIMEOUT 400 SKIP_RETURN_CODE 77)
+  set_tests_properties(object_mutations PROPERTIES RUN_SERIAL TRUE) # two threads must run at the same instant
 endif()
