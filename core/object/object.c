@@ -85,6 +85,7 @@ struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t c
 {
     struct far_word *w;
 
+    far_object_note_thread();
     far_signals_block(); /* the evacuator wants the locks, for which a handler's scope may wait */
     w = create(type, bytes, count, error);
     far_signals_restore();
@@ -100,6 +101,7 @@ void far_object_destroy(struct far_word *w, size_t count)
     for (size_t i = 0; i < count; i++)
         if (far_atomic_or_relaxed(&w[i].pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
             far_die("the far object %p was freed twice", (void *)&w[i]);
+    far_object_note_thread();
     far_signals_block();
     waiting = far_limbo_add(far_words_index(w), (uint32_t)count);
     far_signals_restore();

@@ -41,6 +41,8 @@ uint64_t far_object_enter(struct far_context *c);
 uint64_t far_object_enter_at_once(struct far_context *c);
 /* Now and then while objects are made and freed: looks at the memory left, and waits a little when it is short, unless in a scope. */
 void far_object_rest(void);
+/* This thread makes or frees objects: its end is noticed, also if its first scope is a handler's that interrupts that end. */
+void far_object_note_thread(void);
 /* The thread's name in epoch.h. */
 const void *far_object_thread(void);
 

@@ -102,6 +102,16 @@ const void *far_object_thread(void)
     return &name;
 }
 
+void far_object_note_thread(void)
+{
+    static __thread bool noted __attribute__((tls_model("initial-exec")));
+
+    if (far_likely(noted))
+        return;
+    noted = true;
+    pthread_setspecific(st.key, far_object_thread());
+}
+
 /* In a scope memory would wait for us. */
 static bool need_not_wait(void)
 {

@@ -163,12 +163,29 @@ __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
     return now;
 }
 
+/* This thread makes or frees objects: its end is noticed, also if its first scope is a handler's that interrupts that end. */
+__attribute__((unused)) static void far_local_note_thread_(void)
+{
+    static __thread int noted;
+    sigset_t was;
+
+    if (noted)
+        return;
+    noted = 1;
+    was = far_local_lock_();
+    far_local_start_();
+    if (far_local_.has_key)
+        pthread_setspecific(far_local_.key, (void *)pthread_self());
+    far_local_unlock_(&was);
+}
+
 __attribute__((unused)) static struct far_word *far_local_create_(struct far_type *type, size_t bytes, size_t count)
 {
     size_t align = bytes < FAR_LOCAL_ALIGN_FROM ? 16 : 64, stride = (bytes + align - 1) & ~(align - 1), body, all;
     struct far_local_block *b;
     char *first;
 
+    far_local_note_thread_();
     if (!bytes || !count || bytes > FAR_OBJECT_MOST_BYTES) {
         errno = bytes > FAR_OBJECT_MOST_BYTES ? ENOMEM : EINVAL;
         return NULL;
@@ -293,6 +310,7 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
 {
     struct far_local_block *b = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
 
+    far_local_note_thread_();
     (void)count;
     for (size_t i = 0; i < b->count; i++)
         b->words[i].pins = 0x80; /* for FAR_DEBUG */

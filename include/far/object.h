@@ -33,7 +33,8 @@
  *   - Write through FAR_W only. FAR_R returns a pointer to const.
  *   - FAR_FREE at any time, once. Threads that are in a scope may go on with what they hold until they leave it.
  *   - FAR_R and FAR_W may be used in signal handlers; FAR_NEW and FAR_FREE not (as malloc and free). Those may sleep some
- *     milliseconds when local memory is short: no spin lock may be held.
+ *     milliseconds when local memory is short: no spin lock may be held. A thread that ends, and has not used far objects until
+ *     then, must not begin with it in a handler.
  *   - A handle means something in its process only (and in a forked child, to its copy).
  *   - Threads that are killed by pthread_cancel inside a scope close it when they were compiled with -fexceptions, else
  *     when they end.
