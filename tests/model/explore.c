@@ -7,19 +7,21 @@
 #include <sys/mman.h>
 
 #define NO_STATE UINT32_MAX
+enum { MOST_STEPS = 16 }; /* from a state, on average */
 
 struct explore {
     const struct explore_model *model;
     uint8_t *states;        /* in the order in which they were found */
     uint32_t *parents;      /* the state from which each was found */
     uint32_t *ins;          /* how many steps lead to it */
+    uint64_t *first_step;   /* where the steps from it begin in target; they end where the next one's begin */
+    uint32_t *target;       /* of each step: the state that it leads to */
     uint32_t n, most;
     uint64_t *table;        /* open hash table: state + 1, and the upper half of its hash above */
     uint32_t slots;         /* of the table; a power of two */
     uint64_t steps;
     uint32_t at;            /* the state that is being expanded */
     /* Instead of gathering states: */
-    uint32_t *order, n_order;         /* to take away steps, and to gather states that none is left to */
     const void *sought;               /* to find the step to this one */
     struct explore_step *sought_step; /* its name */
     bool cut;
@@ -96,25 +98,32 @@ static void table_grow(struct explore *e)
         munmap(old, (size_t)was * sizeof(*old));
 }
 
-static void add(struct explore *e, const void *state)
+/* Its number, whether it is new or not. */
+static uint32_t add(struct explore *e, const void *state)
 {
     uint64_t h = hash(state, e->model->bytes), *place = place_of(e, state, h);
+    uint32_t i = *place ? (uint32_t)*place - 1 : e->n;
 
-    if (*place) {
-        e->ins[(uint32_t)*place - 1]++;
-        return;
-    }
-    if (e->n == e->most) {
+    e->ins[i]++;
+    if (*place)
+        return i;
+    memcpy(e->states + (size_t)i * e->model->bytes, state, e->model->bytes);
+    e->parents[i] = e->at;
+    *place = entry(h, i);
+    if (++e->n > e->slots / 2)
+        table_grow(e);
+    return i;
+}
+
+/* There is a step from the state that is being expanded to this one. */
+static void add_step(struct explore *e, const void *state)
+{
+    if (e->n == e->most || e->steps == (uint64_t)e->most * MOST_STEPS) {
         e->wrong = "there are more states than the bound";
         e->cut = true;
         return;
     }
-    memcpy(e->states + (size_t)e->n * e->model->bytes, state, e->model->bytes);
-    e->parents[e->n] = e->at;
-    e->ins[e->n] = 1;
-    *place = entry(h, e->n++);
-    if (e->n > e->slots / 2)
-        table_grow(e);
+    e->target[e->steps++] = add(e, state);
 }
 
 void explore_reach(struct explore *e, const void *next, struct explore_step step, const char *wrong)
@@ -124,21 +133,15 @@ void explore_reach(struct explore *e, const void *next, struct explore_step step
             *e->sought_step = step;
         return;
     }
-    if (e->order) {
-        uint32_t i = (uint32_t)*place_of(e, next, hash(next, e->model->bytes)) - 1;
-
-        if (!--e->ins[i])
-            e->order[e->n_order++] = i;
+    if (e->wrong)
         return;
-    }
-    e->steps++;
-    if (wrong && !e->wrong) {
+    if (wrong) {
         e->wrong = wrong;
         e->wrong_step = step;
         memcpy(e->wrong_state, next, e->model->bytes);
-    } else if (!e->wrong) {
-        add(e, next);
+        return;
     }
+    add_step(e, next);
 }
 
 /* --- traces */
@@ -191,13 +194,16 @@ static unsigned print_wrong(struct explore *e, bool trace)
 /* Takes away states that no step leads to (any more), until none is left. What is left else is circles. */
 static bool has_cycle(struct explore *e)
 {
-    e->order = reserve((size_t)e->n * sizeof(*e->order));
-    e->order[e->n_order++] = 0;
-    for (uint32_t i = 0; i < e->n_order; i++)
-        e->model->expand(e, e->model->config, state_of(e, e->order[i]));
-    munmap(e->order, (size_t)e->n * sizeof(*e->order));
-    e->order = NULL;
-    return e->ins[0] != 1 || e->n_order != e->n; /* the first state counted as reached once, by nobody */
+    uint32_t *order = reserve((size_t)e->n * sizeof(*order)), n = 1; /* those that are taken away; the first state is 0 */
+    bool has;
+
+    for (uint32_t i = 0; i < n; i++)
+        for (uint64_t step = e->first_step[order[i]]; step < e->first_step[order[i] + 1]; step++)
+            if (!--e->ins[e->target[step]])
+                order[n++] = e->target[step];
+    has = e->ins[0] != 1 || n != e->n; /* the first state counted as reached once, by nobody */
+    munmap(order, (size_t)e->n * sizeof(*order));
+    return has;
 }
 
 static void expand_all(struct explore *e, struct explore_result *r)
@@ -205,14 +211,14 @@ static void expand_all(struct explore *e, struct explore_result *r)
     uint32_t level_end = 1;
 
     for (e->at = 0; e->at < e->n; e->at++) {
-        uint64_t before = e->steps;
-
         if (e->at == level_end) {
             level_end = e->n;
             r->depth++;
         }
+        e->first_step[e->at] = e->steps;
         e->model->expand(e, e->model->config, state_of(e, e->at));
-        if (e->steps == before) {
+        e->first_step[e->at + 1] = e->steps;
+        if (e->steps == e->first_step[e->at] && !e->wrong) {
             r->ends++;
             e->wrong = e->model->end(e->model->config, state_of(e, e->at));
         }
@@ -230,6 +236,8 @@ struct explore_result explore(const struct explore_model *model, const void *fir
     e.states = reserve(most_states * model->bytes);
     e.parents = reserve(most_states * sizeof(*e.parents));
     e.ins = reserve(most_states * sizeof(*e.ins));
+    e.first_step = reserve((most_states + 1) * sizeof(*e.first_step));
+    e.target = reserve(most_states * MOST_STEPS * sizeof(*e.target));
     e.wrong_state = reserve(model->bytes);
     table_grow(&e);
     add(&e, first);
@@ -245,6 +253,8 @@ struct explore_result explore(const struct explore_model *model, const void *fir
     munmap(e.states, most_states * model->bytes);
     munmap(e.parents, most_states * sizeof(*e.parents));
     munmap(e.ins, most_states * sizeof(*e.ins));
+    munmap(e.first_step, (most_states + 1) * sizeof(*e.first_step));
+    munmap(e.target, most_states * MOST_STEPS * sizeof(*e.target));
     munmap(e.wrong_state, model->bytes);
     munmap(e.table, (size_t)e.slots * sizeof(*e.table));
     return r;

@@ -259,7 +259,7 @@ static void model__random(void **state)
     struct far_hash *h = far_hash_new(NULL);
 
     far_random_seed(&r, test_seed("model__random"));
-    for (unsigned i = 0; i < 60000; i++) {
+    for (unsigned i = 0; i < 40000; i++) {
         model_step(h, m, &r, i / 10000 % 2, buffer);
         if (i % 5000 == 0)
             check_each(h, m);
@@ -434,7 +434,7 @@ static void remove__frees(void **state)
     size_t before = 0, bytes = far_bytes(2);
     unsigned char value[700];
 
-    for (unsigned round = 0; round < 6; round++) {
+    for (unsigned round = 0; round < 3; round++) {
         uint64_t n = bytes / 450;
 
         for (uint64_t i = 0; i < n; i++) {

@@ -193,8 +193,8 @@ static void parallel(uint64_t keys, bool sizes, uint64_t rounds)
 
 static void parallel__few_keys(void **state)
 {
-    parallel(64, false, 2000);
-    parallel(64, true, 2000);
+    parallel(64, false, 1000);
+    parallel(64, true, 1000);
 }
 
 /* Half of the keys are there at a time: data of one and a half times the local memory, or twice. */
@@ -274,17 +274,15 @@ static void *grow_and_shrink(void *arg)
         }
         return NULL;
     }
-    for (unsigned round = 0; round < (far_active() ? 1 : 2); round++) { /* most of them wait for a node */
-        for (uint64_t i = from; i < from + t->each; i++) {
-            value[0] = i;
-            CHECK(far_hash_put(t->h, &i, 8, value, i % 3 ? 8 : 64, 0) == 0);
-            read_fixed(t, &r);
-        }
-        for (uint64_t i = from; i < from + t->each; i++) {
-            CHECK(far_hash_get(t->h, &i, 8, value, sizeof(value), 0) == (i % 3 ? 8 : 64) && value[0] == i);
-            CHECK(far_hash_remove(t->h, &i, 8, 0) == 0);
-            CHECK(far_hash_get(t->h, &i, 8, value, sizeof(value), 0) == -1);
-        }
+    for (uint64_t i = from; i < from + t->each; i++) {
+        value[0] = i;
+        CHECK(far_hash_put(t->h, &i, 8, value, i % 3 ? 8 : 64, 0) == 0);
+        read_fixed(t, &r);
+    }
+    for (uint64_t i = from; i < from + t->each; i++) {
+        CHECK(far_hash_get(t->h, &i, 8, value, sizeof(value), 0) == (i % 3 ? 8 : 64) && value[0] == i);
+        CHECK(far_hash_remove(t->h, &i, 8, 0) == 0);
+        CHECK(far_hash_get(t->h, &i, 8, value, sizeof(value), 0) == -1);
     }
     far_atomic_add_release(&t->done, 1);
     return NULL;
@@ -479,7 +477,7 @@ static void single_key__linearizable(void **state)
 
     seed = test_seed("single_key__linearizable");
     t->h = far_hash_new(NULL);
-    t->rounds = 2000;
+    t->rounds = 1000;
     pthread_barrier_init(&t->start, NULL, RACERS);
     pthread_barrier_init(&t->stop, NULL, RACERS);
     assert_int_equal(pthread_create(&id, NULL, churn, &churner), 0);

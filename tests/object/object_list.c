@@ -250,7 +250,7 @@ static void list__is_like_a_plain_one(void **state)
     far_random_seed(&r, test_seed("list"));
     FAR_LIST_INIT(l, note);
     m.n = 0;
-    for (uint64_t round = 0; round < 20000; round++) {
+    for (uint64_t round = 0; round < 10000; round++) {
         uint64_t key = round << 8;
 
         switch (far_random_below(&r, 24)) {

@@ -487,7 +487,7 @@ static uintptr_t count(void *arg)
 
 static void evict__no_update_is_lost(void **unused)
 {
-    uint64_t *p = page_new(COUNTERS * RIG_WORKERS), until = far_now_ns() + 2 * FAR_NS_PER_SEC, rounds = 0;
+    uint64_t *p = page_new(COUNTERS * RIG_WORKERS), until = far_now_ns() + FAR_NS_PER_SEC, rounds = 0;
     struct counting c[RIG_WORKERS];
     uint32_t stop = 0;
 
@@ -775,7 +775,7 @@ static uintptr_t nothing(void *unused)
 static void explorer__everything_at_random(void **unused)
 {
     struct far_random r;
-    uint64_t until = far_now_ns() + 8 * FAR_NS_PER_SEC;
+    uint64_t until = far_now_ns() + 4 * FAR_NS_PER_SEC;
 
     far_random_seed(&r, test_seed("explorer"));
     for (unsigned i = 0; i < RIG_WORKERS; i++) {

@@ -121,7 +121,7 @@ static void *acknowledger(void *rounds)
 
 static void victim__leave_races_with_the_acknowledgement(void **unused)
 {
-    uint32_t rounds = 20000, kept = 0;
+    uint32_t rounds = 5000, kept = 0;
     uint64_t taken = far_slab_taken_bytes();
     pthread_t thread;
 
