@@ -124,6 +124,8 @@ class Redis(Server):
     def __init__(self, data, timeout=TIMEOUT_S, snapshot=True):
         super().__init__(data, timeout)
         self.snapshot = snapshot
+        if snapshot:  # its child reads the values in no order, and waits once for each that is far
+            self.RECORDS = 32
 
     def start(self, launcher, directory, log):
         process = launcher.start([shutil.which("redis-server", path=PATH), "--port", "0", "--unixsocket",
