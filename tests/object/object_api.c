@@ -341,10 +341,10 @@ static void flush__and_back(void **state)
 
 static void large(void **state)
 {
-    static const size_t sizes[] = {1 << 20, 100 << 20};
+    static const size_t sizes[] = {1 << 20, 100 << 20, 1 << 30}, steps[] = {8, 1 << 16 | 8, 10 << 16 | 8};
 
-    for (int s = 0; s < 2; s++) {
-        size_t bytes = sizes[s], step = s ? 65536 + 8 : 8;
+    for (int s = 0; s < 3; s++) {
+        size_t bytes = sizes[s], step = steps[s];
         FAR(uint64_t) h;
 
         assert_true(FAR_NEW_N(h, uint64_t, bytes / 8));
