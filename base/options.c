@@ -66,11 +66,6 @@ int far_option_find(const char *name)
 
 enum { NAME = 32 }; /* longer than any option's name; of longer texts the start is compared */
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 /* Edits that turn a into b: insert, delete, replace, swap two neighbours ("optimal string alignment"). Case
  * is nothing. */
 static unsigned edit_distance(const char *a, const char *b)
@@ -277,11 +272,6 @@ int far_options_load_env(struct far_options *options, char *const *envp, char *e
 }
 
 /* --- the file --- */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
 
 static char *trim(char *text)
 {

@@ -20,11 +20,6 @@ static const struct unit duration_units[] = {
     {"ns", 1},
 };
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 static bool same_word(const char *a, const char *b)
 {
     for (; *a && lower(*a) == lower(*b); a++, b++)
@@ -199,11 +194,6 @@ static int parse_string(const char *accepts, const char *text, char *value)
 }
 
 /* --- URL lists --- */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
 
 /* scheme://rest, unix:/path, unix:@name or inproc:, without blanks and control characters; the transports
  * look at the rest. */

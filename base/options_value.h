@@ -5,6 +5,16 @@
 
 #include "base/options.h"
 
+static inline char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static inline bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
 /* Parses `text` as a value of that row into `field`. -EINVAL if it is none, with what would be accepted in
  * `accepted` ("a size such as 64M, from 1M to 64T"); `field` is unchanged then. */
 int far_option_parse(const struct far_option_row *row, const char *text, void *field, char *accepted,
