@@ -1,11 +1,12 @@
 /*
  * heat.h - which of the two sides, pages or objects, gives local memory back first: the one whose evictions are missed less.
  *
- *   heat of a side = bytes that came back soon after they had been evicted / bytes evicted, both fading
+ *   heat of a side = bytes that came back soon after they had been evicted / bytes evicted, both fading with what either evicts:
+ *                    a side that is not used any more cools although nothing of it goes
  *
  * Both sides have an evacuator, and both start when free memory is low. The hotter one starts at half that mark only: so the
- * colder gives while it can keep up, and the hotter joins when it cannot. A side that holds less than 1/16 of the budget
- * has no say: it could not give enough.
+ * colder gives while it can keep up, and the hotter joins when it cannot. From a side that holds less than 1/16 of the budget
+ * nothing is expected: it could not give enough.
  *
  * Synchronization: atomic counters; a lost update is a slightly wrong heat.
  */

@@ -53,6 +53,7 @@ static struct {
     uint32_t memory;      /* atomic, a futex: bumped after each turn that may have freed memory */
     uint32_t progress;    /* atomic: turns that did */
     uint32_t idle;        /* atomic: it sleeps, and memory was not low when it looked last */
+    uint32_t pages_first; /* atomic: pages are to go before objects do */
     struct flagged *batch;
     unsigned n;
     int64_t segments[SEGMENTS_MOST];
@@ -85,8 +86,13 @@ static bool pages_starve(void)
     return far_atomic_load_relaxed(&far_pager.starved) && far_budget_free_pages() == 0;
 }
 
-/* What there is for objects: whole granules, and spare segments. Negative when the limit is passed. While pages starve,
- * spare segments do not count: they are to become whole granules, which pages can have. */
+static bool pages_are_hotter(void)
+{
+    return far_heat_patience(FAR_SIDE_PAGES) > 1;
+}
+
+/* What there is for objects: whole granules, and spare segments. Negative when the limit is passed. While pages starve, or are
+ * the hotter side, spare segments do not count: they are to become whole granules, which pages can have. */
 static int64_t free_pages(void)
 {
     uint64_t limit = far_budget_limit_pages();
@@ -97,7 +103,7 @@ static int64_t free_pages(void)
     left = (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages);
     if (left > 0)
         left -= left % granule;
-    return pages_starve() ? left : left + (int64_t)far_heap_spare_pages();
+    return pages_starve() || pages_are_hotter() ? left : left + (int64_t)far_heap_spare_pages();
 }
 
 /* What threads in scopes may still need before they leave: the largest object for each, at most a quarter of the limit. Who is
@@ -133,14 +139,18 @@ static bool is_critical(void)
 }
 
 /* While scopes wait for memory, pages leave as much as those want: whole granules. Else they would keep it, and scopes wait in
- * vain where objects have nothing to give. */
+ * vain where objects have nothing to give. And while pages are the colder side, they begin to go before objects do. */
 static void ask_pages(bool is_short)
 {
     uint64_t granule = far_heap_granule_pages(), step = far_heap_step_pages();
+    bool pages_first = far_heat_patience(FAR_SIDE_OBJECTS) > 1;
 
     if (is_short)
         step = far_max(step, far_align_up((uint64_t)critical_pages(), granule));
+    if (pages_first)
+        step = far_max(step, (uint64_t)low_pages());
     far_atomic_store_relaxed(&far_budget.step_pages, step);
+    far_atomic_store_relaxed(&ev.pages_first, (uint32_t)pages_first);
     if (is_short)
         far_service_kick_evacuator();
 }
@@ -165,6 +175,8 @@ void far_evacuate_memory_taken(void)
 {
     if (far_atomic_load_relaxed(&ev.idle) && is_needed(1) && far_atomic_exchange_seq_cst(&ev.idle, 0u))
         far_evacuate_kick();
+    if (far_atomic_load_relaxed(&ev.pages_first) && far_evict_needed())
+        far_service_kick_evacuator();
     if (!far_epoch_is_short() && is_critical()) /* a round is long enough to fill all that is left */
         far_epoch_set_short(true);
 }
@@ -517,8 +529,8 @@ static bool pages_are_many(void)
 }
 
 /* Segments that are kept for reuse go when a page that somebody waits for has no memory, or metadata grew past the limit:
- * objects alone would only have them mapped again. And a part at a time while pages are evicted that are many, and objects need
- * nothing. */
+ * objects alone would only have them mapped again. And a part at a time while pages are evicted that are hotter, or are many and
+ * objects need nothing. */
 static void share_spares(bool needed)
 {
     uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes), used = far_budget_used_bytes();
@@ -528,7 +540,7 @@ static void share_spares(bool needed)
         go = far_div_up(used - limit, FAR_OS_PAGE_SIZE) + 1;
     if (pages_starve())
         go = far_max(go, resident - far_min(resident, most) + 1);
-    if (!go && limit && !needed && far_evict_needed() && pages_are_many())
+    if (!go && limit && far_evict_needed() && (pages_are_hotter() || (!needed && pages_are_many())))
         go = far_heap_spare_pages() / 8 + 1;
     if (go && far_heap_trim(go))
         far_fault_memory_freed();

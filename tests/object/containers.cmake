@@ -31,6 +31,10 @@ endfunction()
 
 far_object_program(object_array object_array.c)
 far_object_program(object_list object_list.c)
+if(TARGET farshim)
+  far_object_test(object_share object_share.c)
+  far_object_arm(object_share unix)
+endif()
 
 # What containers ask the library for: a library of the test's own; and virtual time.
 foreach(part ahead stream)

@@ -47,6 +47,17 @@ static void patience__who_is_alone_does_not_wait(void **unused)
     assert_int_equal(far_heat_patience(FAR_SIDE_PAGES), 1);
 }
 
+/* Little is enough to be hot. */
+static void patience__who_has_little_waits(void **unused)
+{
+    start(1, 41);
+    far_heat_refetched(FAR_SIDE_OBJECTS, 8 * MIB);
+    assert_int_equal(far_heat_patience(FAR_SIDE_OBJECTS), 2);
+    start(40, 41);
+    far_heat_refetched(FAR_SIDE_PAGES, 8 * MIB);
+    assert_int_equal(far_heat_patience(FAR_SIDE_PAGES), 2);
+}
+
 static void evicted__old_times_fade(void **unused)
 {
     start(20, 40);
@@ -57,13 +68,28 @@ static void evicted__old_times_fade(void **unused)
     assert_int_equal(far_heat_patience(FAR_SIDE_OBJECTS), 1);
 }
 
+/* Of a side that nobody uses nothing goes and comes while the other has memory for all: its heat is of old times, too. */
+static void evicted__cools_the_other_side(void **unused)
+{
+    start(20, 40);
+    far_heat_refetched(FAR_SIDE_OBJECTS, 12 * MIB);
+    for (int i = 0; i < 400; i++) {
+        far_heat_evicted(FAR_SIDE_PAGES, MIB);
+        far_heat_refetched(FAR_SIDE_PAGES, MIB / 2);
+    }
+    assert_int_equal(far_heat_patience(FAR_SIDE_OBJECTS), 1);
+    assert_int_equal(far_heat_patience(FAR_SIDE_PAGES), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patience__the_hotter_side_waits),
         cmocka_unit_test(patience__equal_sides_both_give),
         cmocka_unit_test(patience__who_is_alone_does_not_wait),
+        cmocka_unit_test(patience__who_has_little_waits),
         cmocka_unit_test(evicted__old_times_fade),
+        cmocka_unit_test(evicted__cools_the_other_side),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
