@@ -32,6 +32,14 @@ extern "C" {
 /* This thread's readers of arrays; `latency` serves those of lists as well. */
 __attribute__((weak, visibility("hidden"), tls_model("initial-exec"))) __thread struct far_streams far_streams_;
 
+/* A reader begins, whose way is known. */
+static inline void far_pace_begin_(struct far_pace *p)
+{
+    memset(p, 0, sizeof(*p));
+    p->then = far_ticks_();
+    p->latency = far_streams_.latency;
+}
+
 /* Words on their way into far_prefetch_, in batches; those that are here are left out. */
 struct far_asking {
     size_t n;

@@ -145,13 +145,6 @@ static inline char *far_list_read_(struct far_list_node *n, struct far_pace *pac
     return p;
 }
 
-static inline void far_list_pace_(struct far_pace *p)
-{
-    memset(p, 0, sizeof(*p));
-    p->then = far_ticks_();
-    p->latency = far_streams_.latency;
-}
-
 /* A reader goes on to n, forwards or backwards: fetches ahead. */
 __attribute__((noinline, unused)) static void far_list_ahead_(struct far_list_node *n, int forward, int mode, size_t bytes,
                                                               struct far_pace *pace)
@@ -387,7 +380,7 @@ static inline struct far_list_iter far_list_iter_(struct far_list *l, int front)
     it.list = l;
     it.node = front < 0 ? NULL : front ? l->head : l->tail;
     it.at = !it.node ? 0 : front ? it.node->first : it.node->first + it.node->count - 1;
-    far_list_pace_(&it.pace);
+    far_pace_begin_(&it.pace);
     return it;
 }
 
@@ -659,7 +652,7 @@ static inline __attribute__((always_inline)) struct far_each far_each_enter_(con
     e.forward = forward;
     e.mode = mode;
     e.last = NULL;
-    far_list_pace_(&e.pace);
+    far_pace_begin_(&e.pace);
     e.scope = far_scope_enter_();
     return e;
 }

@@ -1,4 +1,5 @@
 /* What containers ask the library for, seen by a library that only counts: its objects are away until they are asked for. */
+#include "far/ahead.h"
 #include "far/array.h"
 #include "far/hash.h"
 #include "far/list.h"
@@ -328,6 +329,49 @@ static void list__tells_of_loss(void **state)
     FAR_LIST_FREE(*l);
 }
 
+/* --- a way of the program's own */
+
+enum { WAY = 1000 };
+
+static size_t place_of(size_t i)
+{
+    return i * 617 % WAY; /* no stride that anybody would see */
+}
+
+static FAR(uint64_t) step_of(const FAR(uint64_t) * objects, size_t i, size_t end)
+{
+    static const FAR(uint64_t) none;
+
+    return i < end ? objects[place_of(i)] : none;
+}
+
+/* All but the first are asked for, each once, before they are used; none behind the end; and of those that are here, none. */
+static void way__asks_ahead(void **state)
+{
+    static FAR(uint64_t) objects[WAY];
+    size_t end = WAY - 10;
+    FAR_PACE(pace);
+
+    for (size_t i = 0; i < WAY; i++)
+        assert_true(FAR_NEW(objects[i], uint64_t));
+    for (size_t i = 0; i < end; i++) {
+        FAR_AHEAD(pace, k, step_of(objects, i + k, end));
+        FAR_SCOPE
+            *FAR_W(objects[place_of(i)]) = i;
+    }
+    assert_int_equal(counts.waits, 0);
+    assert_int_equal(counts.fetched, 1);
+    assert_int_equal(counts.asked, end - 1);
+    for (size_t i = 0; i < WAY; i++)
+        assert_int_equal(far_is_away_(objects[place_of(i)].word), i >= end);
+    setup(NULL);
+    for (size_t i = 0; i < end; i++)
+        FAR_AHEAD(pace, k, step_of(objects, i + k, end));
+    assert_int_equal(counts.fetched + counts.asked, 0);
+    for (size_t i = 0; i < WAY; i++)
+        FAR_FREE(objects[i]);
+}
+
 /* --- hash tables */
 
 enum { KEYS = 3000, SOME = FAR_HASH_BATCH };
@@ -388,6 +432,7 @@ int main(void)
         cmocka_unit_test_setup(each__asks_ahead, setup),
         cmocka_unit_test_setup(iterators_and_pops__ask_ahead, setup),
         cmocka_unit_test_setup(list__tells_of_loss, setup),
+        cmocka_unit_test_setup(way__asks_ahead, setup),
         cmocka_unit_test_setup(get_many__overlaps, setup),
     };
 

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <stdexcept>
 
+#include "far/ahead.h"
 #include "far/array.h"
 #include "far/list.h"
 #include "far/queue.h"
@@ -98,10 +99,27 @@ static void throwing()
     FAR_QUEUE_FREE(q);
 }
 
+static void ways()
+{
+    FAR(point) objects[10], none = {};
+    FAR_PACE(pace);
+
+    for (auto &o : objects)
+        CHECK(FAR_NEW(o, point));
+    for (int i = 0; i < 10; i++) {
+        FAR_AHEAD(pace, k, i + k < 10 ? objects[i + k] : none);
+        FAR_SCOPE
+            CHECK(FAR_R(objects[i])->x == 0);
+    }
+    for (auto &o : objects)
+        FAR_FREE(o);
+}
+
 int main()
 {
     arrays();
     lists();
+    ways();
     throwing();
     return 0;
 }
