@@ -6,6 +6,8 @@
  *             all is sent
  *   fresh     those freed and as many new ones written, for the fourth time: memory was touched, as that of memcpy was
  *   rewrite   the same again, in the same order: each is fetched, changed and sent
+ *   stopped   as fresh, by the stop-the-world variant: writer and evacuator take turns. The writer goes on until memory is used
+ *             up, and stands still until a sixteenth of the budget is free again, sent and acknowledged
  *   memcpy    the same bytes from one place to another, each one far larger than the caches
  *
  * Metrics: evacuated, bytes of objects that nodes acknowledged per second of wall time (the writer and the evacuator share the
@@ -28,17 +30,18 @@
 #include "bench/common.h"
 #include "bench/node.h"
 #include "core/local/budget.h"
+#include "core/object/evacuate.h"
 #include "tests/object/rig.h"
 
 #define FREED_US 100000
 #define WARM     2 /* passes between the first and the fresh one: each takes other slots of the node */
 
-enum { SIZES = 3, PASSES = 3 };
+enum { FIRST, FRESH, REWRITE, STOPPED, PASSES };
+enum { SIZES = 3 };
 static const uint32_t sizes[SIZES] = {64, 4096, 65536};
-static const char *const arms[PASSES] = {"first", "fresh", "rewrite"};
+static const char *const arms[PASSES] = {"first", "fresh", "rewrite", "stopped"};
 
 /* What a process says of a size: this, then the stalls of each pass in us. */
-enum { FIRST, FRESH, REWRITE };
 struct answer {
     double bytes_per_s[PASSES], memcpy_per_s, cpu_s[PASSES], wall_s[PASSES];
     uint64_t n[PASSES], peak_bytes, budget_bytes;
@@ -98,11 +101,25 @@ static void free_all(FAR(char) * objects, uint32_t n)
     usleep(FREED_US);
 }
 
-static double write_all(FAR(char) * objects, uint32_t n, uint32_t size, int value, struct bench_samples *stalls)
+/* The evacuator's turn, if there is need. It goes on until more than this is free. */
+static void stop_the_world(void)
+{
+    if (!far_evacuate_is_critical())
+        return;
+    far_evacuate_go_on();
+    far_evacuate_kick();
+    while (far_budget_free_pages() + far_heap_spare_pages() < far_budget.limit_bytes / FAR_OS_PAGE_SIZE / 16)
+        usleep(10);
+    far_evacuate_stop();
+}
+
+static double write_all(FAR(char) * objects, uint32_t n, uint32_t size, int value, bool stopped, struct bench_samples *stalls)
 {
     uint64_t begin = bench_now_ns(), sent = far_counter_get(FAR_C_object_writebacks), start = begin, now = begin;
 
     for (uint32_t i = 0; i < n; i++) {
+        if (stopped)
+            stop_the_world();
         FAR_SCOPE {
             memset(FAR_W(objects[i]), value, size);
         }
@@ -111,6 +128,20 @@ static double write_all(FAR(char) * objects, uint32_t n, uint32_t size, int valu
         start = now;
     }
     return (double)(far_counter_get(FAR_C_object_writebacks) - sent) * size / ((double)(now - begin) / 1e9);
+}
+
+/* Others in their place, so many times; those before the last ones are written. */
+static void renew_all(FAR(char) * objects, uint32_t n, uint32_t size, unsigned times)
+{
+    struct bench_samples unused = {0};
+
+    for (unsigned k = 0; k < times; k++) {
+        if (k)
+            write_all(objects, n, size, 0, false, &unused);
+        free_all(objects, n);
+        make_all(objects, n, size);
+    }
+    bench_free(&unused);
 }
 
 static void tell(int out, const void *data, size_t bytes)
@@ -129,7 +160,7 @@ static void child(int out, const char *url, uint64_t mib, uint32_t size)
     uint64_t data = (mib << 20) * (size == 64 ? 3 : 8) / 2;
     uint32_t n = (uint32_t)(data / size);
     FAR(char) *objects = malloc(n * sizeof(*objects));
-    struct bench_samples stalls[PASSES] = {{0}}, unused = {0};
+    struct bench_samples stalls[PASSES] = {{0}};
     struct answer a = {.memcpy_per_s = memcpy_rate(data, size)};
     char local[32];
 
@@ -137,18 +168,17 @@ static void child(int out, const char *url, uint64_t mib, uint32_t size)
     rig_start(&(struct rig_options){.bench = true, .node = url, .local = local, .inside_bytes = data * 4});
     make_all(objects, n, size);
     for (unsigned p = 0; p < PASSES; p++) {
-        for (unsigned warm = 0; p == FRESH && warm <= WARM; warm++) {
-            if (warm)
-                write_all(objects, n, size, 0, &unused);
-            free_all(objects, n);
-            make_all(objects, n, size);
-        }
+        renew_all(objects, n, size, p == FRESH ? WARM + 1 : p == STOPPED ? 1 : 0);
+        if (p == STOPPED)
+            far_evacuate_stop();
         a.cpu_s[p] = bench_cpu_s();
         a.wall_s[p] = (double)bench_now_ns() / 1e9;
-        a.bytes_per_s[p] = write_all(objects, n, size, (int)p + 1, &stalls[p]);
+        a.bytes_per_s[p] = write_all(objects, n, size, (int)p + 1, p == STOPPED, &stalls[p]);
         a.cpu_s[p] = bench_cpu_s() - a.cpu_s[p];
         a.wall_s[p] = (double)bench_now_ns() / 1e9 - a.wall_s[p];
         a.n[p] = stalls[p].n;
+        if (p == STOPPED)
+            far_evacuate_go_on();
     }
     a.peak_bytes = far_atomic_load_relaxed(&far_budget.peak_bytes);
     a.budget_bytes = far_budget.limit_bytes;
