@@ -17,6 +17,7 @@
 #include "core/page/service.h"
 #include "core/remote/private.h"
 #include "core/remote/slab.h"
+#include "transport/node.h"
 
 #define HOUSEKEEPER_MIN_NS (20 * FAR_NS_PER_US) /* between its looks at an answer, unless the log has work for it */
 #define HOUSEKEEPER_MAX_NS (10 * FAR_NS_PER_MS)
