@@ -20,7 +20,8 @@ enum far_mutation_kind {
     FAR_MUTATION_NO_VICTIM,       /* an evacuated object's memory goes before a node has acknowledged it */
 };
 
-/* far_race_window(): between two steps that others may come between. In test builds, now and then, time passes there. */
+/* far_race_window(): between two steps that others may come between. In test builds, now and then, time passes there. Where a word
+ * changes hands (core/object/word.h, far_page_cas) it stands in the one function that all use. Never under a spinlock. */
 
 #ifdef FAR_MUTATIONS
 extern int far_mutation_now;

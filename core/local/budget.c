@@ -4,6 +4,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/counters.h"
+#include "base/mutation.h"
 #include "base/os.h"
 
 #define HUGE_FROM_BYTES (64 * FAR_MIB)
@@ -83,10 +84,11 @@ static bool take_up_to(uint64_t limit, unsigned n)
 {
     uint64_t seen = far_atomic_load_relaxed(&far_budget.resident_pages);
 
-    do
+    do {
         if (seen + n > limit)
             return false;
-    while (!far_atomic_cas_weak_relaxed(&far_budget.resident_pages, &seen, seen + n));
+        far_race_window();
+    } while (!far_atomic_cas_weak_relaxed(&far_budget.resident_pages, &seen, seen + n));
     return true;
 }
 

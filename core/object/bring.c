@@ -114,7 +114,12 @@ static int status_of(const struct bring_op *op, const struct coming *c)
 /* seq_cst pairs with wait_for_op: either it sees the free request, or we see it waiting. */
 static void unref(struct bring_op *op)
 {
-    if (far_atomic_add_seq_cst(&op->refs, -1u) == 1 && far_atomic_load_seq_cst(&waiting)) {
+    bool last;
+
+    far_race_window();
+    last = far_atomic_add_seq_cst(&op->refs, -1u) == 1;
+    far_race_window(); /* it may be in use again */
+    if (last && far_atomic_load_seq_cst(&waiting)) {
         far_atomic_add_seq_cst(&freed, 1u);
         far_os_futex_wake(&freed, 1);
     }
@@ -139,7 +144,6 @@ static void arrived(struct far_request *r)
         struct coming *c = &op->objects[i];
         int status = status_of(op, c);
 
-        far_race_window();
         if (status == 0) {
             come_in(c->w, c->p, c->idle);
         } else if (c->ahead || status == -ECANCELED) { /* who needs it asks again, and is told */
@@ -184,6 +188,7 @@ static struct bring_op *op_get(void)
         op = op_try_get();
         if (op)
             break;
+        far_race_window();
         far_os_futex_wait(&freed, seen, OP_NAP_NS);
     }
     far_atomic_sub_relaxed(&waiting, 1u);
@@ -290,12 +295,10 @@ enum far_brought far_bring_add(struct far_basket *b, struct far_word *w, uint64_
 
     if (!p)
         return FAR_BROUGHT_NO_ROOM;
-    far_race_window();
     if (!far_at_cas(w, &at, far_at_make(FAR_WORD_FETCHING, far_at_info(at)))) {
         far_heap_drop(p);
         return FAR_BROUGHT_CHANGED;
     }
-    far_race_window();
     far_word_set_dirty(w, 0);
     far_word_unweigh(w);
     if (far_word_slot(w) == FAR_SLOT_NONE)

@@ -145,10 +145,13 @@ uint64_t far_epoch_advance(void)
     uint64_t next = ep.epoch + 1;
 
     /* Whoever entered before shows it from here on; whoever enters later sees what we wrote before this line. */
-    if (!far_mutation(FAR_MUTATION_NO_MEMBARRIER))
+    if (!far_mutation(FAR_MUTATION_NO_MEMBARRIER)) {
         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+        far_race_window();
+    }
     far_mutex_lock(&ep.lock);
     far_atomic_store_seq_cst(&ep.epoch, next);
+    far_race_window();
     tell_locked();
     far_mutex_unlock(&ep.lock);
     return next;
@@ -217,6 +220,7 @@ void far_epoch_set_short(bool is_short)
 {
     if (far_atomic_load_relaxed(&ep.is_short) == is_short)
         return;
+    far_race_window();
     far_mutex_lock(&ep.lock);
     far_atomic_store_relaxed(&ep.is_short, is_short);
     tell_locked();

@@ -242,6 +242,7 @@ bool far_evacuate_wait(uint64_t most_ns)
             progress = now;
             since = far_now_ns();
         }
+        far_race_window();
         far_os_futex_wait(&ev.memory, seen, FAR_NS_PER_MS);
     }
     if (is_critical() && far_now_ns() - since >= NO_PROGRESS_NS)
@@ -326,15 +327,20 @@ static void pick_segments(void)
 
 static void pick_flushes(void)
 {
-    far_spin_lock(&ev.flush.lock);
-    for (unsigned i = 0; i < ev.flush.n; i++) {
-        void *p = far_at_address(far_at_load(ev.flush.words[i]));
+    struct far_word *words[FLUSHES];
+    unsigned n;
 
-        if (far_heap_holds(p))
-            flag(ev.flush.words[i], p, false, true);
-    }
+    far_spin_lock(&ev.flush.lock);
+    n = ev.flush.n;
+    memcpy(words, ev.flush.words, n * sizeof(*words));
     far_atomic_store_relaxed(&ev.flush.n, 0u);
     far_spin_unlock(&ev.flush.lock);
+    for (unsigned i = 0; i < n; i++) {
+        void *p = far_at_address(far_at_load(words[i]));
+
+        if (far_heap_holds(p))
+            flag(words[i], p, false, true);
+    }
 }
 
 static void unflag_all(void)
@@ -398,7 +404,6 @@ static void move(const struct flagged *f, void *to)
         return;
     }
     memcpy(to, f->p, bytes_of(f->p));
-    far_race_window();
     far_at_publish(f->w, (uint64_t)(uintptr_t)to);
     far_heap_drop(f->p);
     ev.moved += bytes_of(to);
@@ -426,7 +431,6 @@ static void send_away(const struct flagged *f, far_slot own, far_slot slot)
         far_slab_give(own);
     far_word_set_slot(f->w, slot);
     far_send_add(f->w, f->p, slot);
-    far_race_window();
     if (far_mutation(FAR_MUTATION_NO_VICTIM))
         to_remote(f);
     else
@@ -439,7 +443,6 @@ static void let_go(const struct flagged *f)
     far_slot own = far_word_slot(f->w), slot = FAR_SLOT_NONE; /* nobody changes it while we may have the word */
     bool can_send = far_send_prepare(info, own, &slot) == 0, sent = false;
 
-    far_race_window();
     if (own_copying(f)) {
         if (far_atomic_load_acquire(&f->w->pins)) {
             keep(f);
@@ -464,7 +467,6 @@ static void settle(const struct flagged *f)
 {
     void *to = place_for_hot(f);
 
-    far_race_window();
     if (to)
         move(f, to);
     else
@@ -592,12 +594,14 @@ static void *evacuator_main(void *unused)
 
         while (far_atomic_load_acquire(&ev.fork_wanted))
             far_os_futex_wait(&ev.fork_wanted, 1, FAR_NS_PER_MS);
+        far_race_window();
         far_mutex_lock(&ev.round_lock);
         nap = turn_locked(&needed);
         is_short = needed && is_critical();
         far_epoch_set_short(is_short);
         ask_pages(is_short);
         far_mutex_unlock(&ev.round_lock);
+        far_race_window();
         if (nap) {
             far_atomic_store_seq_cst(&ev.idle, needed ? 0u : 1u);
             far_os_futex_wait(&ev.work, seen, nap);
@@ -641,6 +645,7 @@ int far_evacuate_one(struct far_word *w, unsigned tries)
             return s == FAR_WORD_LOST ? -EIO : 0;
         if (far_atomic_load_relaxed(&w->pins))
             return -EBUSY;
+        far_race_window();
         if (far_at_is_at_home(at))
             flush_post(w);
         else
@@ -655,6 +660,7 @@ int far_evacuate_one(struct far_word *w, unsigned tries)
 void far_evacuate_stop(void)
 {
     far_atomic_store_seq_cst(&ev.fork_wanted, 1u);
+    far_race_window();
     far_mutex_lock(&ev.round_lock);
 }
 

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/mutation.h"
 #include "base/os.h"
 #include "core/local/budget.h"
 #include "core/object/epoch.h"
@@ -321,8 +322,10 @@ static void segment_free(uint32_t i)
 
 static void unref(uint32_t i)
 {
-    if (far_atomic_sub_acq_rel(&heap.segments[i].refs, 1u) == 1)
+    if (far_atomic_sub_acq_rel(&heap.segments[i].refs, 1u) == 1) {
+        far_race_window();
         segment_free(i);
+    }
 }
 
 void far_heap_hold(const void *p)
@@ -485,9 +488,11 @@ static bool try_ref(struct segment *s)
 {
     uint32_t refs = far_atomic_load_relaxed(&s->refs);
 
-    while (refs)
+    while (refs) {
+        far_race_window();
         if (far_atomic_cas_weak_acq_rel(&s->refs, &refs, refs + 1))
             return true;
+    }
     return false;
 }
 

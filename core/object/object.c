@@ -76,6 +76,7 @@ static struct far_word *create(struct far_type *type, size_t bytes, size_t count
             far_words_give(&w[count]);
         return NULL;
     }
+    far_race_window();
     for (size_t i = 0; i < count; i++)
         far_atomic_store_release(&w[i].at, (int64_t)far_at_remote(far_info_make((uint32_t)bytes, (uint32_t)number), 0));
     return w;
@@ -101,6 +102,7 @@ void far_object_destroy(struct far_word *w, size_t count)
     for (size_t i = 0; i < count; i++)
         if (far_atomic_or_relaxed(&w[i].pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
             far_die("the far object %p was freed twice", (void *)&w[i]);
+    far_race_window();
     far_object_note_thread();
     far_signals_block();
     waiting = far_limbo_add(far_words_index(w), (uint32_t)count);
@@ -175,9 +177,10 @@ static bool take_back(struct far_word *w, uint64_t at, int mode)
 {
     enum far_heap_kind kind = mode & FAR_MODE_NT ? FAR_HEAP_STREAM : FAR_HEAP_MAIN;
     void *old = far_at_address(at), *p;
-    uint32_t info = far_head_info(far_head(old));
+    uint32_t info;
 
     far_race_window();
+    info = far_head_info(far_head(old));
     if (far_at_load(w) != at) /* acknowledged meanwhile: the memory may be another object's, and what was read there is nothing */
         return true;
     p = far_evacuate_room(far_words_index(w), info, kind);
@@ -187,7 +190,6 @@ static bool take_back(struct far_word *w, uint64_t at, int mode)
         far_heap_drop(p);
         return true;
     }
-    far_race_window();
     memcpy(p, old, far_slab_class_bytes(far_slab_class(far_info_bytes(info))));
     far_word_set_slot(w, FAR_SLOT_NONE);
     far_word_set_dirty(w, 1);
@@ -225,7 +227,6 @@ static bool approach(struct far_word *w, uint64_t at, int mode)
 /* Takes EVAC off: whoever wins the swap has it. */
 static void rescue(struct far_word *w, uint64_t at, int mode)
 {
-    far_race_window();
     if (far_at_cas(w, &at, at_home(far_at_address(at), mode)))
         far_counter_inc(FAR_C_object_rescues);
 }
@@ -270,6 +271,7 @@ void *far_object_deref(struct far_word *w, int mode)
         if (far_at_is_at_home(at)) {
             if (!note_use(w, at, mode))
                 continue; /* the evacuator is after it: the rescue */
+            far_race_window();
             if (mode & FAR_MODE_WRITE)
                 far_word_set_dirty(w, 1);
             return far_at_address(at);
@@ -295,6 +297,7 @@ static bool scope_try_enter(bool waits, uint64_t *outer)
             now = waits ? far_object_enter(&own_context) : far_object_enter_at_once(&own_context);
         if (!now)
             return false;
+        far_race_window();
         own_context.frame = __builtin_frame_address(0);
         far_compiler_barrier();
         far_atomic_store_relaxed(&own_context.epoch, now);
@@ -403,10 +406,11 @@ static bool pin_add(struct far_word *w)
 {
     uint8_t pins = far_atomic_load_relaxed(&w->pins);
 
-    do
+    do {
         if ((pins & PINS_MOST) == PINS_MOST)
             return false;
-    while (!far_atomic_cas_weak_acq_rel(&w->pins, &pins, (uint8_t)(pins + 1)));
+        far_race_window();
+    } while (!far_atomic_cas_weak_acq_rel(&w->pins, &pins, (uint8_t)(pins + 1)));
     return true;
 }
 
@@ -431,6 +435,7 @@ void *far_object_pin(struct far_word *w, int mode, int *error)
 void far_object_unpin(struct far_word *w)
 {
     far_atomic_store_release(&w->dirty, (uint8_t)1);
+    far_race_window();
     far_assert((far_atomic_sub_release(&w->pins, (uint8_t)1) & PINS_MOST) != 0);
 }
 

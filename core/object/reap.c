@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/log.h"
+#include "base/mutation.h"
 #include "core/core.h"
 #include "core/object/bring.h"
 #include "core/object/evacuate.h"
@@ -143,6 +144,7 @@ static void reap_one(struct far_word *w)
     for (;;) {
         uint64_t at = far_at_load(w);
 
+        far_race_window();
         if (far_atomic_load_acquire(&w->pins) & ~FAR_PIN_FREED) { /* somebody still has it: later */
             far_limbo_add(far_words_index(w), 1);
             return;

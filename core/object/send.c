@@ -88,7 +88,6 @@ static void one_written(const struct going *g, bool ok)
     uint64_t seen = far_at_make(FAR_WORD_VICTIM, (uintptr_t)g->p);
     uint32_t info = far_head_info(far_head(g->p));
 
-    far_race_window();
     if (ok) {
         if (far_at_cas(g->w, &seen, far_at_remote(info, FAR_STAMPED | far_epoch_clock())))
             far_heap_drop(g->p);
@@ -120,6 +119,7 @@ static void written(struct far_request *r)
     }
     for (unsigned i = 0; i < r->nsegs; i++)
         far_counter_add(FAR_C_writeback_bytes, op->segs[i].length);
+    far_race_window();
     far_atomic_store_release(&op->busy, 0u);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "base/mutation.h"
 #include "core/core.h"
 #include "core/object/bring.h"
 #include "core/object/epoch.h"
@@ -54,6 +55,7 @@ static void thread_ends(void *thread)
     static __thread unsigned char rounds __attribute__((tls_model("initial-exec")));
 
     far_signals_block();
+    far_race_window();
     far_epoch_thread_ends(thread);
     if (++rounds >= PTHREAD_DESTRUCTOR_ITERATIONS - 1) {
         far_signals_stay_blocked();
@@ -135,10 +137,14 @@ void far_object_rest(void)
 
 static uint64_t enter(struct far_context *c)
 {
+    uint64_t epoch;
+
     if (!c->known)
         pthread_setspecific(st.key, far_object_thread());
     far_epoch_add(c, far_object_thread());
-    return far_epoch_current();
+    epoch = far_epoch_current();
+    far_race_window(); /* until the thread shows it */
+    return epoch;
 }
 
 uint64_t far_object_enter(struct far_context *c)
@@ -177,6 +183,7 @@ void far_objects_fork_prepare(void)
     if (!st.forking)
         return;
     far_evacuate_drain();
+    far_race_window();
     far_heap_lock_all();
     far_words_lock();
     far_limbo_lock();

@@ -54,6 +54,7 @@
 #include <stdint.h>
 
 #include "base/atomic.h"
+#include "base/mutation.h"
 #include "base/os.h"
 #include "core/remote/slab.h"
 #include "far/object_abi.h"
@@ -144,8 +145,11 @@ static inline uint32_t far_info_type(uint32_t info)
 static inline bool far_at_cas(struct far_word *w, uint64_t *seen, uint64_t to)
 {
     int64_t was = (int64_t)*seen;
-    bool ok = far_atomic_cas_seq_cst(&w->at, &was, (int64_t)to);
+    bool ok;
 
+    far_race_window(); /* since the word was seen */
+    ok = far_atomic_cas_seq_cst(&w->at, &was, (int64_t)to);
+    far_race_window(); /* until what was won or lost is acted upon */
     *seen = (uint64_t)was;
     return ok;
 }
@@ -162,8 +166,11 @@ static inline void far_at_mark_idle(struct far_word *w, const void *p)
 /* Ends COPYING or FETCHING, which is ours: release, so that who sees the address sees the object. */
 static inline void far_at_publish(struct far_word *w, uint64_t to)
 {
-    uint64_t was = (uint64_t)far_atomic_exchange_seq_cst(&w->at, (int64_t)to);
+    uint64_t was;
 
+    far_race_window();
+    was = (uint64_t)far_atomic_exchange_seq_cst(&w->at, (int64_t)to);
+    far_race_window(); /* others have it, and who waits still sleeps */
     if (was & FAR_WORD_WAITED)
         far_os_futex_wake((const uint32_t *)&w->at + 1, INT32_MAX);
 }
@@ -173,6 +180,7 @@ static inline void far_at_sleep(struct far_word *w, uint64_t at, uint64_t timeou
 {
     if (!(at & FAR_WORD_WAITED) && !far_at_cas(w, &at, at | FAR_WORD_WAITED))
         return;
+    far_race_window();
     far_os_futex_wait((const uint32_t *)&w->at + 1, (uint32_t)((at | FAR_WORD_WAITED) >> 32), timeout_ns);
 }
 

@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "base/counters.h"
 #include "base/lock.h"
+#include "base/mutation.h"
 #include "base/os.h"
 #include "core/local/budget.h"
 #include "core/object/word.h"
@@ -149,6 +150,7 @@ void far_words_give(struct far_word *w)
     ws.free_n++;
     count_used_locked(ws.used - 1);
     far_mutex_unlock(&ws.lock);
+    far_race_window(); /* it may be another object's */
 }
 
 uint64_t far_words_used(void)

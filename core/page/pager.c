@@ -25,6 +25,7 @@ void far_page_release(uint64_t page, far_page_word to)
     far_page_word old =
         far_atomic_exchange_acq_rel(&far_pager.words[page], far_word_with_flags(to, 0, FAR_F_WAITED));
 
+    far_race_window();
     if (far_word_flags(old) & FAR_F_WAITED)
         far_uffd_wake(far_pager.uffd, far_page_addr(page), FAR_OS_PAGE_SIZE);
 }
@@ -55,8 +56,10 @@ unsigned far_pager_stamp(void)
 
 static void leave_read(void)
 {
-    if (far_atomic_sub_acq_rel(&far_pager.range_lock.readers, 1u) == 1 &&
-        far_atomic_load_seq_cst(&far_pager.range_lock.writer))
+    bool last = far_atomic_sub_acq_rel(&far_pager.range_lock.readers, 1u) == 1;
+
+    far_race_window();
+    if (last && far_atomic_load_seq_cst(&far_pager.range_lock.writer))
         far_os_futex_wake(&far_pager.range_lock.readers, 1);
 }
 
@@ -66,6 +69,7 @@ void far_range_lock_read(void)
     for (;;) {
         /* seq_cst pairs with the writer: either it sees this reader, or this reader sees it. */
         far_atomic_add_seq_cst(&far_pager.range_lock.readers, 1u);
+        far_race_window();
         if (!far_atomic_load_seq_cst(&far_pager.range_lock.writer))
             return;
         leave_read();
@@ -87,6 +91,7 @@ void far_range_lock_write(void)
         far_os_futex_wait(&far_pager.range_lock.writer, 1, FAR_FOREVER);
         free = 0;
     }
+    far_race_window();
     while ((n = far_atomic_load_seq_cst(&far_pager.range_lock.readers)) != 0)
         far_os_futex_wait(&far_pager.range_lock.readers, n, FAR_NS_PER_MS);
 }

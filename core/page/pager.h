@@ -29,6 +29,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/lock.h"
+#include "base/mutation.h"
 #include "base/os.h"
 #include "base/signals.h"
 #include "core/page/uffd.h"
@@ -93,6 +94,7 @@ static inline far_page_word far_page_load(uint64_t page)
 /* Moves a page from the word seen to another; acquire on success pairs with the release of who published it. */
 static inline bool far_page_cas(uint64_t page, far_page_word *seen, far_page_word to)
 {
+    far_race_window();
     return far_atomic_cas_acq_rel(&far_pager.words[page], seen, to);
 }
 

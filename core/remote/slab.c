@@ -10,6 +10,7 @@
 #include "base/counters.h"
 #include "base/list.h"
 #include "base/lock.h"
+#include "base/mutation.h"
 #include "base/os.h"
 #include "core/local/budget.h"
 #include "core/remote/span_limits.h"
@@ -219,6 +220,7 @@ int far_slab_grow(unsigned class_index)
     note_full(ret == -ENOSPC);
     if (ret < 0)
         return ret;
+    far_race_window();
     far_mutex_lock(&slab.lock);
     ret = span_add_locked(id, node, bytes, class_index);
     far_mutex_unlock(&slab.lock);
@@ -283,6 +285,7 @@ unsigned far_slab_take(unsigned class_index, far_slot *slots, unsigned n)
         slots[got++] = slot_take_locked(far_list_entry(far_list_first(&slab.open[class_index]), struct span, link));
     publish_locked();
     far_mutex_unlock(&slab.lock);
+    far_race_window();
     return got;
 }
 
@@ -315,6 +318,7 @@ void far_slab_give(far_slot slot)
         span_emptied_locked(s);
     publish_locked();
     far_mutex_unlock(&slab.lock);
+    far_race_window(); /* it may be taken, and written */
 }
 
 static struct far_slot_place place(far_slot slot, bool write)
@@ -333,6 +337,7 @@ static struct far_slot_place place(far_slot slot, bool write)
     struct far_slot_place p = {s->node, s->id, granule * bytes, part, s->gens[granule], bytes / part};
 
     far_mutex_unlock(&slab.lock);
+    far_race_window();
     return p;
 }
 
@@ -352,6 +357,7 @@ bool far_slab_is_alive(far_slot slot)
     bool alive = !span_of(slot)->dead;
 
     far_mutex_unlock(&slab.lock);
+    far_race_window();
     return alive;
 }
 
@@ -362,6 +368,7 @@ bool far_slab_is_writable(far_slot slot)
     bool writable = !s->shared && !s->dead;
 
     far_mutex_unlock(&slab.lock);
+    far_race_window();
     return writable;
 }
 
@@ -417,6 +424,7 @@ static bool next_to_go(uint32_t *i, uint64_t ns, unsigned keep, struct span *cop
         }
     }
     far_mutex_unlock(&slab.lock);
+    far_race_window();
     return found;
 }
 
@@ -453,6 +461,7 @@ unsigned far_slab_tidy(bool all)
         if (s.dead)
             continue;
         if (slab.source.holders(slab.source.ctx, s.node, s.id) == 1) {
+            far_race_window();
             far_mutex_lock(&slab.lock);
             if (slab.spans[i].state == SPAN_HELD)
                 unshare_locked(&slab.spans[i]);

@@ -23,7 +23,7 @@ found() {
     missed=1
 }
 
-if ! timeout 60 "$stress" --seconds 4 --delays 8 --seed 1; then
+if ! timeout 60 "$stress" --seconds 4 --delays 8 --seed 1 --most 262144; then
     echo "the mutated build without a mutation fails"
     exit 1
 fi

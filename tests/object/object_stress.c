@@ -6,7 +6,8 @@
  *
  * Objects stand in one table; a lock for each (in local memory) lets one thread at a time at its content, any thread at any
  * object. What an object holds is a function of its place, its version and its size. Threads read, write, free and make
- * new, fetch many, prefetch, flush, pin, weigh; in nested scopes.
+ * new, fetch many, prefetch, flush, pin, weigh; in nested scopes. With --most above 64 KiB one object of 512 is far by pages.
+ * Each thread also has chains of owners that it looks through, and frees by their first, and starts threads that end in a scope.
  *
  * In the test build (object_stress_mutated) N of 1024 visits to a race window take time (--delays), and a defect of
  * base/mutation.h can be switched on. --hold-us: scopes last that much longer.
@@ -15,7 +16,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +46,20 @@ struct thing {
     uint32_t bytes, version;
     uint32_t lock; /* atomic */
 };
+
+typedef struct owner owner;
+FAR_DECLARE(owner);
+struct owner {
+    FAR(owner) next;
+    FAR(char) body;
+    uint64_t value; /* body holds it */
+};
+FAR_TYPE(owner, next, body);
+
+#define CHAINS 32
+#define LINKS  6 /* in each */
+
+static __thread FAR(owner) chains[CHAINS];
 
 static struct thing *things;
 static size_t n_things;
@@ -124,9 +138,19 @@ static void check(const struct thing *t, const char *p, const char *how)
 /* Small ones more often. */
 static uint32_t some_size(uint64_t *rng)
 {
-    unsigned shift = (unsigned)(next(rng) % far_log2_floor(arg.most));
+    unsigned most = far_min(arg.most, (unsigned)FAR_OBJECT_UNIT_BYTES), shift = (unsigned)(next(rng) % far_log2_floor(most));
 
+    if (arg.most > most && next(rng) % 512 == 0)
+        return (uint32_t)(most + 1 + next(rng) % (arg.most - most));
     return (uint32_t)(next(rng) % (2u << shift) + 1);
+}
+
+static void made(bool ok)
+{
+    if (ok)
+        return;
+    perror("object_stress: FAR_NEW");
+    exit(1);
 }
 
 static void renew(struct thing *t, uint64_t *rng)
@@ -134,10 +158,7 @@ static void renew(struct thing *t, uint64_t *rng)
     FAR_FREE(t->object);
     t->bytes = some_size(rng);
     t->version = 0;
-    if (!FAR_NEW_N(t->object, char, t->bytes)) {
-        perror("object_stress: FAR_NEW");
-        exit(1);
-    }
+    made(FAR_NEW_N(t->object, char, t->bytes));
 }
 
 static void read_one(struct thing *t, bool nt)
@@ -216,6 +237,46 @@ static void read_many(uint64_t *rng)
         unlock(held[--n]);
 }
 
+static FAR(owner) make_chain(uint64_t *rng)
+{
+    FAR(owner) first = {NULL}, o;
+
+    for (unsigned i = 0; i < LINKS; i++) {
+        FAR(char) body;
+
+        made(FAR_NEW(o, owner) && FAR_NEW_N(body, char, 8 + next(rng) % 1024));
+        FAR_SCOPE {
+            *FAR_W(o) = (owner){first, body, next(rng)};
+            memcpy(FAR_W(body), &FAR_R(o)->value, sizeof(uint64_t));
+        }
+        first = o;
+    }
+    return first;
+}
+
+static void check_chain(FAR(owner) o)
+{
+    FAR_SCOPED;
+
+    for (; !FAR_IS_NULL(o); o = FAR_R(o)->next)
+        if (memcmp(FAR_R(FAR_R(o)->body), &FAR_R(o)->value, sizeof(uint64_t)) && !failed++)
+            fprintf(stderr, "object_stress: seed %lu: an owner's body is not its own\n", arg.seed);
+}
+
+/* Those that are not looked through are away when they are freed. */
+static void step_chain(uint64_t *rng)
+{
+    unsigned i = (unsigned)(next(rng) % CHAINS);
+
+    if (FAR_IS_NULL(chains[i])) {
+        chains[i] = make_chain(rng);
+        return;
+    }
+    if (next(rng) % 2)
+        check_chain(chains[i]);
+    FAR_FREE(FAR_RELEASE(chains[i]));
+}
+
 static void one_step(uint64_t *rng)
 {
     struct thing *t = &things[next(rng) % n_things];
@@ -225,6 +286,10 @@ static void one_step(uint64_t *rng)
         t = &things[next(rng) % (n_things / 64 + 1)];
     if (what < 5) {
         read_many(rng);
+        return;
+    }
+    if (what < 6) {
+        step_chain(rng);
         return;
     }
     if (!try_lock(t))
@@ -248,6 +313,31 @@ static void one_step(uint64_t *rng)
     unlock(t);
 }
 
+static void free_chains(void)
+{
+    for (unsigned i = 0; i < CHAINS; i++)
+        FAR_FREE(FAR_RELEASE(chains[i]));
+}
+
+static void *work_a_little(void *seed)
+{
+    uint64_t rng = (uint64_t)(uintptr_t)seed;
+    FAR_SCOPED;
+
+    for (unsigned i = 0; i < 8; i++)
+        one_step(&rng);
+    free_chains();
+    pthread_exit(NULL);
+}
+
+static void start_another(uint64_t seed)
+{
+    pthread_t t;
+
+    if (pthread_create(&t, NULL, work_a_little, (void *)(uintptr_t)seed) == 0)
+        pthread_join(t, NULL);
+}
+
 static void *work(void *seed)
 {
     uint64_t rng = (uint64_t)(uintptr_t)seed, steps = 0;
@@ -257,7 +347,10 @@ static void *work(void *seed)
         for (unsigned i = 0; i < 64; i++)
             one_step(&rng);
         steps += 64;
+        if (next(&rng) % 16 == 0)
+            start_another(next(&rng));
     }
+    free_chains();
     pthread_barrier_wait(&together);
     return (void *)(uintptr_t)steps;
 }

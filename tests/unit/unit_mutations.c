@@ -9,6 +9,10 @@
 
 #ifdef FAR_MUTATIONS
 int far_mutation_now;
+
+void far_race_window(void)
+{
+}
 #endif
 
 /* A page that was only read so far is written by another thread: the write must be seen, or the page would be dropped as zero. */
