@@ -16,6 +16,7 @@
 #include "core/object/epoch.h"
 #include "core/object/word.h"
 #include "core/object/words.h"
+#include "core/page/fault.h"
 #include "core/page/pager.h"
 
 #define SHARDS       8u          /* of mutators, at most; one more is the evacuator's */
@@ -233,7 +234,7 @@ static struct granule *granule_with_room_locked(enum far_heap_charge charge)
         return far_list_entry(far_list_first(&heap.partial), struct granule, link);
     if (!far_list_is_empty(&heap.spare))
         return far_list_entry(far_list_first(&heap.spare), struct granule, link);
-    if (!far_budget_charge(pages) && (charge != FAR_HEAP_FORCE || !far_budget_force(pages)))
+    if ((far_fault_is_starving() || !far_budget_charge(pages)) && (charge != FAR_HEAP_FORCE || !far_budget_force(pages)))
         return NULL;
     g = far_list_is_empty(&heap.empty) ? granule_new_locked() : granule_unlink_locked(far_list_first(&heap.empty));
     if (!g) {

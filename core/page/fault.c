@@ -26,10 +26,11 @@
 #define STARVED_RETRY_NS (20 * FAR_NS_PER_MS)
 #define STARVED_FORCE_NS (100 * FAR_NS_PER_MS) /* without progress for so long, the budget may be passed */
 
-/* Handler thread only, but for far_pager.starved. */
+/* Handler thread only, but for far_pager.starved and what is atomic. */
 static struct {
     struct far_readahead zero, fetch, wp;
-    uint64_t starved_ns; /* since when every charge failed, 0 = the last one did not */
+    uint64_t starved_ns; /* atomic: since when every charge failed, 0 = the last one did not */
+    uint64_t put_off_ns; /* atomic: when the last one did */
     uint64_t warned_ns;
     const void *zeros; /* ZERO_AHEAD_PAGES + 1 pages that are never written: no memory behind them */
 } fs;
@@ -68,7 +69,8 @@ static bool may_overshoot(uint64_t now)
 static void put_off(uint64_t now)
 {
     if (!fs.starved_ns)
-        fs.starved_ns = now;
+        far_atomic_store_relaxed(&fs.starved_ns, now);
+    far_atomic_store_relaxed(&fs.put_off_ns, now);
     far_atomic_store_seq_cst(&far_pager.starved, 1u);
 }
 
@@ -82,7 +84,8 @@ static void wait_for_buffer(void)
 static bool charge(uint64_t now)
 {
     if (far_likely(far_budget_charge(1))) {
-        fs.starved_ns = 0; /* memory is being freed: whoever is put off next begins to wait then */
+        /* Memory is being freed: whoever is put off next begins to wait then. */
+        far_atomic_store_relaxed(&fs.starved_ns, UINT64_C(0));
         return true;
     }
     /* seq_cst on both sides: either the evacuator sees the flag after freeing, or the second try succeeds. */
@@ -101,6 +104,12 @@ static unsigned charge_ahead(unsigned n)
 
     n = (unsigned)far_min((uint64_t)n, free / 4);
     return n && far_budget_charge(n) ? n : 0;
+}
+
+bool far_fault_is_starving(void)
+{
+    return far_atomic_load_relaxed(&fs.starved_ns) &&
+           far_now_ns() - far_atomic_load_relaxed(&fs.put_off_ns) < 2 * STARVED_RETRY_NS;
 }
 
 void far_fault_memory_freed(void)

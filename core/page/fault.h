@@ -29,6 +29,9 @@ void far_fault(const struct far_uffd_fault *f, uint64_t now_ns);
 void far_fault_flush(void);
 /* Memory was freed: threads that were put off try again. Any thread. */
 void far_fault_memory_freed(void);
+/* Whether a page waits for memory, or was woken a moment ago to try again: objects, which would be faster, leave it what is freed.
+ * Any thread. */
+bool far_fault_is_starving(void);
 /* For the handler's loop: when put-off threads must be looked at again, absolute ns, UINT64_MAX if there are none. */
 uint64_t far_fault_deadline(void);
 /* Looks at them: lets them pass over the budget, or ends the process, when nothing can be evicted for too long. */

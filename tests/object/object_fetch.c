@@ -1,9 +1,14 @@
 /* object_fetch.c - what FAR_FETCH, FAR_PREFETCH and FAR_FLUSH promise for objects of all sizes, and what a non-temporal use leaves of
  * an object that is on its way out. */
 #include "base/counters.h"
+#include "core/core.h"
 #include "core/local/budget.h"
 #include "core/object/epoch.h"
+#include "core/object/heap.h"
 #include "core/object/send.h"
+#include "core/object/word.h"
+#include "core/object/words.h"
+#include "core/page/fault.h"
 #include "tests/object/tap.h"
 
 enum { LARGE = 1 << 20 };
@@ -102,6 +107,55 @@ static void fetch__large_and_lost(void **unused)
 }
 
 /* As if threads had filled all that is left since the evacuator looked. */
+/* Memory for a large object: two do not fit into a segment. */
+static void *room_for_another(FAR(thing) h)
+{
+    return far_heap_alloc(far_words_index(h.word), far_info_make(FAR_OBJECT_UNIT_BYTES, 0), FAR_HEAP_MAIN, FAR_HEAP_TRY);
+}
+
+static void *touch(void *page)
+{
+    *(volatile char *)page = 1;
+    return NULL;
+}
+
+/* What is freed goes to the page that waits for it, although objects would be faster. */
+static void page__comes_before_objects(void **unused)
+{
+    FAR(thing) h;
+    char *pages;
+    unsigned waited = 0;
+
+    start();
+    h = new_thing();
+    pages = far_range_alloc(64 * FAR_OS_PAGE_SIZE, FAR_OS_PAGE_SIZE);
+    assert_non_null(pages);
+    for (unsigned i = 0; i < 64 && !waited; i++) {
+        pthread_t t;
+        void *p = room_for_another(h);
+
+        assert_non_null(p);
+        far_heap_drop(p); /* and the open segment has room for no more */
+        far_budget_add_meta((int64_t)far_budget.limit_bytes); /* all there is */
+        assert_int_equal(pthread_create(&t, NULL, touch, pages + i * FAR_OS_PAGE_SIZE), 0);
+        while (!far_fault_is_starving())
+            sched_yield();
+        far_heap_trim(UINT64_MAX);
+        far_budget_add_meta(-(int64_t)far_budget.limit_bytes);
+        p = room_for_another(h);
+        if (far_fault_is_starving()) { /* and so all the time */
+            assert_null(p);
+            waited++;
+        }
+        if (p)
+            far_heap_drop(p);
+        pthread_join(t, NULL);
+    }
+    assert_int_not_equal(waited, 0);
+    far_range_free(pages, 64 * FAR_OS_PAGE_SIZE);
+    FAR_FREE(h);
+}
+
 static void prefetch__never_waits(void **unused)
 {
     int64_t all;
@@ -173,6 +227,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(nt__of_what_is_about_to_go),
         cmocka_unit_test(nt__of_what_is_being_written),
         cmocka_unit_test(prefetch__never_waits),
+        cmocka_unit_test(page__comes_before_objects),
         cmocka_unit_test(fetch__large),
         cmocka_unit_test(fetch__larger_than_local_memory),
         cmocka_unit_test(fetch__large_and_lost),
