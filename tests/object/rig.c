@@ -24,9 +24,14 @@ static void option(struct far_options *o, const char *name, const char *value)
     }
 }
 
+static int active(void)
+{
+    return 1;
+}
+
 void rig_start(const struct rig_options *r)
 {
-    static struct far_abi abi = {.version = FAR_ABI, .bytes = sizeof(abi), .object = &far_core_object_abi};
+    static struct far_abi abi = {.version = FAR_ABI, .bytes = sizeof(abi), .active = active, .object = &far_core_object_abi};
     static struct far_options o;
     char err[FAR_OPTION_ERROR] = "";
     int ret;
