@@ -45,6 +45,17 @@ void far_clock_set(far_clock_fn *fn, void *arg)
     far_atomic_store_release(&clock_fn, fn);
 }
 
+uint64_t far_waited_ns(struct far_wait *w, uint64_t now_ns)
+{
+    if (!w->since_ns)
+        w->since_ns = w->looked_ns = now_ns;
+    if (now_ns > w->looked_ns + FAR_PAUSE_NS)
+        w->since_ns += now_ns - w->looked_ns;
+    if (now_ns > w->looked_ns) /* who asks may have looked at the clock a moment before another did */
+        w->looked_ns = now_ns;
+    return w->looked_ns - w->since_ns;
+}
+
 void far_sleep_ns(uint64_t ns)
 {
     uint64_t now = read_clock(CLOCK_MONOTONIC);

@@ -27,6 +27,16 @@ void far_clock_set(far_clock_fn *fn, void *arg);
 /* Sleeps in real time at least that long, whatever signals arrive. */
 void far_sleep_ns(uint64_t ns);
 
+/* A wait with a deadline that must not run out while the whole process is stopped (SIGSTOP, a suspended machine), and with it
+ * whatever is waited for. All zeros: not begun. */
+struct far_wait {
+    uint64_t since_ns, looked_ns;
+};
+
+/* How long that wait has lasted; the first call begins it. Called more often than every FAR_PAUSE_NS: a longer gap was no waiting. */
+#define FAR_PAUSE_NS FAR_NS_PER_SEC
+uint64_t far_waited_ns(struct far_wait *w, uint64_t now_ns);
+
 /* The time-stamp counter: for measuring short stretches on one core, and cheap hashes of time. Not in
  * nanoseconds. */
 static inline uint64_t far_tsc(void)

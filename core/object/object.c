@@ -151,17 +151,15 @@ static void wait_fetching(struct far_word *w)
 }
 
 /* No memory even beyond the limit. In a scope, so evacuation may wait for us: bounded, then the end. */
-static void wait_for_room(uint64_t *since)
+static void wait_for_room(struct far_wait *wait)
 {
     static uint32_t never;
-    uint64_t now = far_now_ns();
+    uint64_t waited = far_waited_ns(wait, far_now_ns());
 
     far_evacuate_kick();
-    if (!*since)
-        *since = now;
-    if (now - *since > far_pager.deadline_ns)
+    if (waited > far_pager.deadline_ns)
         far_die("no local memory for a far object for %lu ms (FAR_LOCAL is %lu MiB, the overshoot is used up): %s",
-                (now - *since) / FAR_NS_PER_MS, far_budget.limit_bytes >> 20, far_evacuate_obstacle());
+                waited / FAR_NS_PER_MS, far_budget.limit_bytes >> 20, far_evacuate_obstacle());
     far_os_futex_wait(&never, 0, ROOM_NAP_NS);
 }
 
@@ -234,7 +232,8 @@ static void rescue(struct far_word *w, uint64_t at, int mode)
 /* The object here, or -EIO. */
 static int bring_here(struct far_word *w, int mode)
 {
-    uint64_t since = 0, at;
+    struct far_wait wait = {0};
+    uint64_t at;
 
     for (;;) {
         bool ok;
@@ -256,7 +255,7 @@ static int bring_here(struct far_word *w, int mode)
             ok = approach(w, far_at_load(w), mode);
             far_range_unlock_read();
             if (!ok)
-                wait_for_room(&since);
+                wait_for_room(&wait);
         }
     }
 }

@@ -26,21 +26,28 @@
 #define STARVED_RETRY_NS (20 * FAR_NS_PER_MS)
 #define STARVED_FORCE_NS (100 * FAR_NS_PER_MS) /* without progress for so long, the budget may be passed */
 
-/* Handler thread only, but for far_pager.starved and what is atomic. */
+/* Handler thread only, but for what is atomic. */
 static struct {
     struct far_readahead zero, fetch, wp;
-    uint64_t starved_ns; /* atomic: since when every charge failed, 0 = the last one did not */
-    uint64_t put_off_ns; /* atomic: when the last one did */
+    struct far_wait starved; /* begins when a charge fails, ends when one does not */
+    uint64_t put_off_ns;     /* atomic: when the last one failed; 0 while it has not begun */
     uint64_t warned_ns;
     const void *zeros; /* ZERO_AHEAD_PAGES + 1 pages that are never written: no memory behind them */
 } fs;
+
+static void not_starved(void)
+{
+    fs.starved = (struct far_wait){0};
+    if (far_atomic_load_relaxed(&fs.put_off_ns))
+        far_atomic_store_relaxed(&fs.put_off_ns, UINT64_C(0));
+}
 
 int far_fault_init(void)
 {
     far_readahead_init(&fs.zero, ZERO_AHEAD_PAGES);
     far_readahead_init(&fs.wp, WP_AHEAD_PAGES);
     far_readahead_init(&fs.fetch, far_pager.readahead);
-    fs.starved_ns = 0;
+    not_starved();
     if (!fs.zeros)
         fs.zeros = far_os_map((ZERO_AHEAD_PAGES + 1) * FAR_OS_PAGE_SIZE);
     return fs.zeros ? far_fetch_init() : -ENOMEM;
@@ -48,7 +55,7 @@ int far_fault_init(void)
 
 void far_fault_reset_in_child(void)
 {
-    fs.starved_ns = 0;
+    not_starved();
     far_atomic_store_relaxed(&far_pager.starved, 0u);
     far_fetch_reset_in_child();
 }
@@ -62,14 +69,13 @@ unsigned far_fault_fetching(void)
 
 static bool may_overshoot(uint64_t now)
 {
-    return fs.starved_ns && now - fs.starved_ns > STARVED_FORCE_NS && far_writeback_obstacle() != 0;
+    return far_waited_ns(&fs.starved, now) > STARVED_FORCE_NS && far_writeback_obstacle() != 0;
 }
 
 /* The thread stays asleep until far_fault_memory_freed() wakes all. */
 static void put_off(uint64_t now)
 {
-    if (!fs.starved_ns)
-        far_atomic_store_relaxed(&fs.starved_ns, now);
+    far_waited_ns(&fs.starved, now);
     far_atomic_store_relaxed(&fs.put_off_ns, now);
     far_atomic_store_seq_cst(&far_pager.starved, 1u);
 }
@@ -83,14 +89,18 @@ static void wait_for_buffer(void)
 /* Charges a page that a thread waits for. false: the fault is put off until memory is freed. */
 static bool charge(uint64_t now)
 {
-    if (far_likely(far_budget_charge(1))) {
-        /* Memory is being freed: whoever is put off next begins to wait then. */
-        far_atomic_store_relaxed(&fs.starved_ns, UINT64_C(0));
+    bool charged = far_likely(far_budget_charge(1));
+
+    if (!charged) {
+        /* seq_cst on both sides: either the evacuator sees the flag after freeing, or the second try succeeds. */
+        put_off(now);
+        charged = far_budget_charge(1);
+    }
+    if (charged) {
+        not_starved(); /* memory is being freed: whoever is put off next begins to wait then */
         return true;
     }
-    /* seq_cst on both sides: either the evacuator sees the flag after freeing, or the second try succeeds. */
-    put_off(now);
-    if (far_budget_charge(1) || (may_overshoot(now) && far_budget_force(1)))
+    if (may_overshoot(now) && far_budget_force(1))
         return true;
     far_counter_inc(FAR_C_backpressure_waits);
     far_service_kick_evacuator();
@@ -108,8 +118,9 @@ static unsigned charge_ahead(unsigned n)
 
 bool far_fault_is_starving(void)
 {
-    return far_atomic_load_relaxed(&fs.starved_ns) &&
-           far_now_ns() - far_atomic_load_relaxed(&fs.put_off_ns) < 2 * STARVED_RETRY_NS;
+    uint64_t put_off_ns = far_atomic_load_relaxed(&fs.put_off_ns);
+
+    return put_off_ns && far_now_ns() - put_off_ns < 2 * STARVED_RETRY_NS;
 }
 
 void far_fault_memory_freed(void)
@@ -154,11 +165,12 @@ static void obstacle_text(int why, char *text, size_t cap)
 void far_fault_check_starved(uint64_t now)
 {
     int why = far_writeback_obstacle();
-    uint64_t waited = now - fs.starved_ns;
+    uint64_t waited;
     char text[FAR_LOG_LINE / 2];
 
-    if (!far_atomic_load_relaxed(&far_pager.starved) || !fs.starved_ns)
+    if (!far_atomic_load_relaxed(&far_pager.starved) || !fs.starved.since_ns)
         return;
+    waited = far_waited_ns(&fs.starved, now);
     if (waited > far_pager.deadline_ns) {
         obstacle_text(why, text, sizeof(text));
         far_die("no local memory could be freed for %lu ms (FAR_LOCAL is %lu MiB, the overshoot is used up): %s",

@@ -631,6 +631,21 @@ def test_program_stopped_past_its_lease(start, victim, kind):
     v.finish()
 
 
+def test_program_stopped_while_it_waits_for_memory(start, victim):
+    """The time in which it was stopped does not count: nothing could be freed for it then."""
+    n = start("--memory=96M")
+    v = victim(n.url, deadline="1500ms").fill(1)
+    n.signal(signal.SIGSTOP)
+    v.send("grow 24")
+    v.counters_until(lambda c: c["backpressure_waits"] > 0)
+    v.proc.send_signal(signal.SIGSTOP)
+    time.sleep(2)
+    n.signal(signal.SIGCONT)
+    v.proc.send_signal(signal.SIGCONT)
+    assert v.answer() == "grown" and v.do("check") == "right"
+    v.finish()
+
+
 # --- this machine says no ---
 
 

@@ -67,6 +67,19 @@ static void tsc__runs(void **state)
     assert_true(far_tsc() - start > 1000);
 }
 
+/* The time of a wait counts while somebody looks; a stopped process does not. */
+static void waited__not_while_stopped(void **state)
+{
+    struct far_wait w = {0};
+
+    assert_int_equal(far_waited_ns(&w, 5 * FAR_NS_PER_SEC), 0);
+    assert_int_equal(far_waited_ns(&w, 5 * FAR_NS_PER_SEC + 7), 7);
+    assert_int_equal(far_waited_ns(&w, 5 * FAR_NS_PER_SEC + 5), 7);
+    assert_int_equal(far_waited_ns(&w, 6 * FAR_NS_PER_SEC + 7), FAR_NS_PER_SEC + 7);
+    assert_int_equal(far_waited_ns(&w, 60 * FAR_NS_PER_SEC), FAR_NS_PER_SEC + 7);
+    assert_int_equal(far_waited_ns(&w, 60 * FAR_NS_PER_SEC + 1), FAR_NS_PER_SEC + 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -74,6 +87,7 @@ int main(void)
         cmocka_unit_test(set__replaces_and_restores),
         cmocka_unit_test(sleep__lasts_through_signals),
         cmocka_unit_test(tsc__runs),
+        cmocka_unit_test(waited__not_while_stopped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
