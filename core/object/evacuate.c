@@ -530,7 +530,7 @@ static bool pages_are_many(void)
     return far_atomic_load_relaxed(&far_budget.resident_pages) >= ours + limit / 8;
 }
 
-/* Segments that are kept for reuse go when a page that somebody waits for has no memory, or metadata grew past the limit:
+/* Segments that are kept for reuse go when a page that somebody waits for has no memory, or metadata would grow past the limit:
  * objects alone would only have them mapped again. And a part at a time while pages are evicted that are hotter, or are many and
  * objects need nothing. */
 static void share_spares(bool needed)
@@ -538,6 +538,7 @@ static void share_spares(bool needed)
     uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes), used = far_budget_used_bytes();
     uint64_t resident = far_atomic_load_relaxed(&far_budget.resident_pages), most = far_budget_limit_pages(), go = 0;
 
+    used += far_heap_meta_room();
     if (limit && used > limit)
         go = far_div_up(used - limit, FAR_OS_PAGE_SIZE) + 1;
     if (pages_starve())

@@ -115,7 +115,8 @@ int far_heap_init(uint64_t window_bytes)
     if (!heap.segments || !heap.granules)
         return -ENOMEM;
     far_atomic_raise_u64(&far_budget.overshoot_bytes, 2 * granule_bytes);
-    far_atomic_store_relaxed(&far_budget.slack_pages, far_max(limit / SLACK_PARTS, granule_bytes) / FAR_OS_PAGE_SIZE);
+    far_atomic_store_relaxed(&far_budget.slack_pages,
+                             far_max(limit / SLACK_PARTS, granule_bytes + far_heap_meta_room()) / FAR_OS_PAGE_SIZE);
     /* Else pages would never leave room for one. */
     far_atomic_store_relaxed(&far_budget.step_pages, (uint64_t)far_heap_step_pages());
     heap.spare_granules_most = (uint32_t)far_max(limit / granule_bytes / SPARE_PARTS, UINT64_C(1));
@@ -168,6 +169,12 @@ uint64_t far_heap_spare_pages(void)
 uint32_t far_heap_granule_pages(void)
 {
     return heap.per_granule * (heap.bytes / FAR_OS_PAGE_SIZE);
+}
+
+/* A round takes a 16th of the budget and 64 Ki objects at most, and the smallest has 24 bytes. */
+uint64_t far_heap_meta_room(void)
+{
+    return far_min(far_atomic_load_relaxed(&far_budget.limit_bytes) / 16 / 24, UINT64_C(64) << 10) * 4;
 }
 
 uint32_t far_heap_step_pages(void)

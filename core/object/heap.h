@@ -104,6 +104,8 @@ uint32_t far_heap_segment_bytes(void);
 uint64_t far_heap_used_bytes(void);
 uint64_t far_heap_spare_pages(void);
 uint32_t far_heap_granule_pages(void);
+/* What metadata may grow by in a round of the evacuator, and is left for that: 4 bytes for each object that is sent for the first time. */
+uint64_t far_heap_meta_room(void);
 /* What pages leave free for one charge (far_budget.step_pages). */
 uint32_t far_heap_step_pages(void);
 /* Gives granules that are all spare back to the system and the budget, as many as have so many pages. False: there were none. */
