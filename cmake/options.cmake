@@ -9,7 +9,7 @@ option(FAR_WERROR "Treat warnings as errors" OFF)
 
 add_library(far_flags INTERFACE)
 target_compile_options(far_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+  $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror=implicit-function-declaration
   -Wpointer-arith -Wvla -Wno-unused-parameter -fno-strict-aliasing -fno-omit-frame-pointer>)
 target_compile_definitions(far_flags INTERFACE _GNU_SOURCE)
 target_include_directories(far_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/include)

@@ -338,38 +338,38 @@ static size_t place_of(size_t i)
     return i * 617 % WAY; /* no stride that anybody would see */
 }
 
-static FAR(uint64_t) step_of(const FAR(uint64_t) * objects, size_t i, size_t end)
+static FAR(uint64_t) step_of(const FAR(uint64_t) * way, size_t i, size_t end)
 {
     static const FAR(uint64_t) none;
 
-    return i < end ? objects[place_of(i)] : none;
+    return i < end ? way[place_of(i)] : none;
 }
 
 /* All but the first are asked for, each once, before they are used; none behind the end; and of those that are here, none. */
 static void way__asks_ahead(void **state)
 {
-    static FAR(uint64_t) objects[WAY];
+    static FAR(uint64_t) way[WAY];
     size_t end = WAY - 10;
     FAR_PACE(pace);
 
     for (size_t i = 0; i < WAY; i++)
-        assert_true(FAR_NEW(objects[i], uint64_t));
+        assert_true(FAR_NEW(way[i], uint64_t));
     for (size_t i = 0; i < end; i++) {
-        FAR_AHEAD(pace, k, step_of(objects, i + k, end));
+        FAR_AHEAD(pace, k, step_of(way, i + k, end));
         FAR_SCOPE
-            *FAR_W(objects[place_of(i)]) = i;
+            *FAR_W(way[place_of(i)]) = i;
     }
     assert_int_equal(counts.waits, 0);
     assert_int_equal(counts.fetched, 1);
     assert_int_equal(counts.asked, end - 1);
     for (size_t i = 0; i < WAY; i++)
-        assert_int_equal(far_is_away_(objects[place_of(i)].word), i >= end);
+        assert_int_equal(far_is_away_(way[place_of(i)].word), i >= end);
     setup(NULL);
     for (size_t i = 0; i < end; i++)
-        FAR_AHEAD(pace, k, step_of(objects, i + k, end));
+        FAR_AHEAD(pace, k, step_of(way, i + k, end));
     assert_int_equal(counts.fetched + counts.asked, 0);
     for (size_t i = 0; i < WAY; i++)
-        FAR_FREE(objects[i]);
+        FAR_FREE(way[i]);
 }
 
 /* --- hash tables */
