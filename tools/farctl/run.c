@@ -154,6 +154,38 @@ static struct argp_option *all_options(void)
     return out;
 }
 
+/* The option that a word of the command line names, as argp finds it: the start of a long name is enough. */
+static const struct argp_option *find_option(const struct argp_option *options, const char *word)
+{
+    static const struct argp_option of_argp[] = {{.name = "help"}, {.name = "usage"}, {.name = "version"}, {0}};
+    const struct argp_option *o;
+    bool is_long = word[1] == '-';
+
+    for (o = options; o->name || o->doc; o++)
+        if (is_long ? o->name && !strncmp(o->name, word + 2, strcspn(word + 2, "=")) : o->key == word[1])
+            return o;
+    return is_long && options != of_argp ? find_option(of_argp, word) : NULL;
+}
+
+/* Before argp, which would say only that there is no such option, and not which one is meant; nor are '-' and '_' alike to it. */
+static void check_names(struct run *run, const struct argp_option *options, char **words)
+{
+    char err[FAR_OPTION_ERROR];
+
+    for (; *words && **words == '-' && (*words)[1] && strcmp(*words, "--"); words++) {
+        bool is_long = (*words)[1] == '-';
+        char *end = is_long ? strchrnul(*words, '=') : *words + 2;
+
+        for (char *c = *words + 2; c < end; c++)
+            *c = *c == '_' ? '-' : *c;
+        const struct argp_option *o = find_option(options, *words);
+        if (is_long && !o && far_options_set(&run->options, strndupa(*words + 2, (size_t)(end - *words - 2)), "", err, sizeof(err)))
+            die(FARCTL_FAILED, "%s (`farctl run --help` lists all)", err);
+        if (o && o->arg && !*end && words[1])
+            words++; /* its value */
+    }
+}
+
 /* ld.so takes a list with no way to quote its separators. */
 static void preload(const char *library)
 {
@@ -298,6 +330,7 @@ int far_cmd_run(int argc, char **argv)
 
     argp_err_exit_status = FARCTL_FAILED;
     far_options_init(&run.options, FAR_WHERE_SHIM);
+    check_names(&run, argp.options, argv + 1);
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &run);
     find_library(&run, library);
     set_environment(&run);

@@ -53,10 +53,11 @@ class Environment(TestCase):
 
     def test_options(self):
         result = run("--node", "unix:///a", "--node=tcp://h:1", "--local", "64M", "--policy", "size>=1M",
-                     "--set", "deadline=5s", "--set", "log_level=debug", "--set", "features-mask=move", "--readahead", "8", "env")
+                     "--set", "deadline=5s", "--set", "log_level=debug", "--set", "features-mask=move", "--readahead", "8", "--farmemd_path=/a_b", "env")
         self.assertEqual(far_env(result), {
             "FAR_NODES": "unix:///a,tcp://h:1", "FAR_LOCAL": "64M", "FAR_POLICY": "size>=1M", "FAR_DEADLINE": "5s",
-            "FAR_LOG_LEVEL": "debug", "FAR_FEATURES_MASK": "move", "FAR_READAHEAD": "8", "LD_PRELOAD": NOTHING})
+            "FAR_LOG_LEVEL": "debug", "FAR_FEATURES_MASK": "move", "FAR_READAHEAD": "8",
+            "FAR_FARMEMD_PATH": "/a_b", "LD_PRELOAD": NOTHING})
 
     def test_environment_stays_unless_overridden(self):
         env = clean_env(FAR_LOCAL="1G", FAR_POLICY="annotated", FAR_NODES="unix:///b")
@@ -121,7 +122,11 @@ class Mistakes(TestCase):
         self.assert_refused(run("--set", "lokal=1M", "true"), "lokal", "local")
         self.assert_refused(run("--set", "local", "true"), "KEY=VALUE")
         self.assert_refused(run("--set", "=1", "true"), "KEY=VALUE")
-        self.assert_refused(run("--lokal", "1M", "true"), "--lokal")
+        for args in (["--lokal", "1M"], ["--lokal=1M"], ["-n", "unix:///a", "--loc", "8M", "-N", "--readahead=8", "--lokal", "1M"]):
+            self.assert_refused(run(*args, "true"), "--lokal", "did you mean --local?")
+        self.assert_refused(run("--memory", "1G", "true"), "--memory", "farmemd")
+        self.assert_refused(run("--lo", "8M", "true"), "ambiguous")
+        self.assert_refused(run("-", "--lokal", "true"), "-: no such program", status=127)
 
     def test_environment(self):
         self.assert_refused(run("true", env=clean_env(FAR_LOKAL="1M")), "FAR_LOKAL", "FAR_LOCAL")
