@@ -4,7 +4,7 @@
  * It prepares the environment, checks it with the parser that the library will use, and becomes the program:
  * signals, process id and exit status are the program's own. Every option of the library's table is a long
  * option here. What the user set in the environment stays, unless the command line says otherwise; the policy
- * is `all` unless either says otherwise.
+ * is `all` unless one of them or the configuration file says otherwise.
  */
 #include "base/options.h"
 #include "tools/farctl/farctl.h"
@@ -237,26 +237,31 @@ static void check(const struct far_options *o)
             o->local >> 10, FAR_LOCAL_LEAST >> 10);
 }
 
+static void set_variable(int id, const char *value)
+{
+    char name[64];
+
+    snprintf(name, sizeof(name), "FAR_%s", far_option_rows[id].name);
+    for (char *c = name; *c; c++)
+        *c = *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
+    if (setenv(name, value, 1))
+        die(FARCTL_FAILED, "%s: %s", name, strerror(errno));
+}
+
 static void set_environment(struct run *run)
 {
-    char name[64], err[FAR_OPTION_ERROR];
+    char err[FAR_OPTION_ERROR];
 
-    if (!run->values[FAR_OPTION_policy] && !getenv("FAR_POLICY"))
-        set_option(run, "policy", "all");
-    for (int id = 0; id < FAR_OPTION_COUNT; id++) {
-        if (!run->values[id])
-            continue;
-        snprintf(name, sizeof(name), "FAR_%s", far_option_rows[id].name);
-        for (char *c = name; *c; c++)
-            *c = *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
-        if (setenv(name, run->values[id], 1))
-            die(FARCTL_FAILED, "%s: %s", name, strerror(errno));
-    }
+    for (int id = 0; id < FAR_OPTION_COUNT; id++)
+        if (run->values[id])
+            set_variable(id, run->values[id]);
     /* What the library will find: complain now, while nothing has run. */
     far_options_init(&run->options, FAR_WHERE_SHIM);
     if (far_options_load(&run->options, environ, err, sizeof(err)))
         die(FARCTL_FAILED, "%s", err);
     check(&run->options);
+    if (run->options.source[FAR_OPTION_policy] == FAR_FROM_DEFAULT)
+        set_variable(FAR_OPTION_policy, "all");
 }
 
 /* Said where the library would say what it has to say. */

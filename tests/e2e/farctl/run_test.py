@@ -66,6 +66,15 @@ class Environment(TestCase):
         got = far_env(run("--local", "2G", "--policy", "all", "--node", "unix:///c", "env", env=env))
         self.assertEqual(got, {"FAR_LOCAL": "2G", "FAR_POLICY": "all", "FAR_NODES": "unix:///c", "LD_PRELOAD": NOTHING})
 
+    def test_configuration_file_names_the_policy(self):
+        config = self.path("farshim.conf", "policy = annotated\n")
+        for args, env in ((["--config", config], {}), ([], {"FAR_CONFIG": config})):
+            self.assertEqual(far_env(run(*args, "env", env=clean_env(**env))), {"FAR_CONFIG": config, "LD_PRELOAD": NOTHING})
+            got = far_env(run(*args, "--policy", "all", "env", env=clean_env(**env)))
+            self.assertEqual(got, {"FAR_CONFIG": config, "FAR_POLICY": "all", "LD_PRELOAD": NOTHING})
+        silent = self.path("silent.conf", "local = 8M\n")
+        self.assertEqual(far_env(run("--config", silent, "env"))["FAR_POLICY"], "all")
+
     def test_preload_is_added_to(self):
         other = self.path("other.so", content(NOTHING))
         third = self.path("third.so", content(NOTHING))
