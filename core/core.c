@@ -253,7 +253,7 @@ static int check_options(const struct far_options *o, char *err, size_t errlen)
         return -EINVAL;
     }
     if (o->copies != 1) {
-        far_format(err, errlen, "FAR_COPIES=%ld: this version keeps one copy", (long)o->copies);
+        far_format(err, errlen, "FAR_COPIES is %ld: this version keeps one copy", (long)o->copies);
         return -EINVAL;
     }
     if (!far_uffd_knows(o->features_mask)) {

@@ -235,6 +235,8 @@ static void check(const struct far_options *o)
     if (o->local && o->local < FAR_LOCAL_LEAST)
         die(FARCTL_FAILED, "FAR_LOCAL is %" PRIu64 " KiB; the least that far memory can work in is %u KiB: give --local more",
             o->local >> 10, FAR_LOCAL_LEAST >> 10);
+    if (o->copies != 1)
+        die(FARCTL_FAILED, "FAR_COPIES is %" PRId64 ": this version keeps one copy", o->copies);
 }
 
 static void set_variable(int id, const char *value)

@@ -126,6 +126,8 @@ class Mistakes(TestCase):
         self.assert_refused(run("--node", "", "true"), "unix:///PATH")
         self.assert_refused(run("--local", "1M", "true"), "1024 KiB", "4096 KiB")
         self.assert_refused(run("true", env=clean_env(FAR_NODES="tcp://")), "tcp://")
+        self.assert_refused(run("--copies", "2", "true"), "FAR_COPIES is 2", "one copy")
+        self.assert_refused(run("true", env=clean_env(FAR_COPIES="3")), "FAR_COPIES is 3")
 
     def test_keys(self):
         self.assert_refused(run("--set", "lokal=1M", "true"), "lokal", "local")
