@@ -409,6 +409,7 @@ def run(build, *args, timeout=10):
 @pytest.mark.parametrize("args,words", [
     (["--listn=unix:@x"], "did you mean --listen"),
     (["--memory=1"], "memory"),
+    (["--stats=off", "--listen=unix:@far-stats"], "an option of the preloaded library"),
     (["--listen=unix:@x?tls=1"], "no TLS"),
     (["--listen=dpdk://10.0.0.1:1"], "unix: and tcp:"),
     (["--listen=tcp://192.0.2.1:7170"], "cannot listen on tcp://192.0.2.1:7170"),
