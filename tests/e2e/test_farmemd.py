@@ -364,11 +364,12 @@ def test_drain_limit(start):
 
 def test_second_signal_stops(start):
     n = start("--memory=8M")
-    n.client()
+    a = n.client()
     n.signal(signal.SIGTERM)
     n.signal(signal.SIGINT)
     assert n.wait(5) == 0
-    assert "is lost" in n.text() or "draining" in n.text()
+    assert is_closed(a)
+    assert "stopping now: far memory of 1 running program(s) is lost" in n.text()
 
 
 def test_reload(start, tmp_path):
