@@ -36,7 +36,7 @@ struct far_uffd_fault {
 int far_uffd_open(const char *mask, unsigned *features);
 /* Whether mask is a list of names of features. */
 bool far_uffd_knows(const char *mask);
-#define FAR_UFFD_NAMES "wp,poison,move"
+#define FAR_UFFD_NAMES "poison,move"
 /* Whether fd is one that this file keeps for later opens. */
 bool far_uffd_owns_fd(int fd);
 int far_uffd_register(int fd, void *p, size_t bytes);

@@ -36,7 +36,8 @@ refuses_when_needed() {
         failed=1
     fi
 }
-refuses_when_needed FAR_FEATURES_MASK=move,wings 'move,wings.*poison'
+refuses_when_needed FAR_FEATURES_MASK=move,wings 'move,wings.*those are poison,move$'
+refuses_when_needed FAR_FEATURES_MASK=wp 'those are poison,move$'
 refuses_when_needed FAR_LOCAL=1M '1024 KiB.*4096 KiB'
 
 # A node that is not there costs a program that can do without it half a second, not five.
