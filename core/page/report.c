@@ -28,6 +28,7 @@ static void report_links(void)
 void far_report_levels(void)
 {
     uint64_t resident = far_atomic_load_relaxed(&far_budget.resident_pages) << FAR_PAGE_SHIFT;
+    struct far_engine *objects = far_atomic_load_acquire(&far_pager.object_engine); /* pairs with far_nodes_object_engine */
 
     far_counter_set(FAR_C_resident_bytes, resident);
     far_counter_set(FAR_C_meta_bytes, far_atomic_load_relaxed(&far_budget.meta_bytes));
@@ -37,7 +38,8 @@ void far_report_levels(void)
                                             << FAR_PAGE_SHIFT);
     far_counter_set(FAR_C_far_bytes, far_window_taken() << FAR_PAGE_SHIFT);
     far_counter_set(FAR_C_requests_inflight, far_engine_outstanding(far_pager.fetch_engine) +
-                                                 far_engine_outstanding(far_pager.write_engine));
+                                                 far_engine_outstanding(far_pager.write_engine) +
+                                                 (objects ? far_engine_outstanding(objects) : 0));
     report_links();
 }
 

@@ -204,12 +204,14 @@ static int engines(void)
 
 int far_nodes_object_engine(void)
 {
+    struct far_engine *engine;
     uint64_t meta = 0;
-    int ret = far_engine_create(&far_pager.object_engine, far_pager.nodes, far_pager.n_nodes, ns.queue + 2, &meta);
+    int ret = far_engine_create(&engine, far_pager.nodes, far_pager.n_nodes, ns.queue + 2, &meta);
 
     if (ret == 0) {
-        far_engine_set_flags(far_pager.object_engine, FAR_ENGINE_SIGNALS_BLOCKED);
+        far_engine_set_flags(engine, FAR_ENGINE_SIGNALS_BLOCKED);
         far_budget_add_meta((int64_t)meta);
+        far_atomic_store_release(&far_pager.object_engine, engine); /* pairs with far_report_levels */
     }
     return ret;
 }

@@ -178,6 +178,24 @@ static void prefetch__never_waits(void **unused)
     FAR_FREE(h);
 }
 
+static void prefetch__is_in_flight(void **unused)
+{
+    FAR(thing) h;
+
+    start();
+    h = new_thing();
+    EVENTUALLY(FAR_FLUSH(h) == 0);
+    EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 0);
+    wire_hold(true);
+    FAR_PREFETCH(h);
+    EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 1);
+    wire_hold(false);
+    FAR_SCOPE
+        assert_int_equal(FAR_R(h)->c[77], 'x');
+    EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 0);
+    FAR_FREE(h);
+}
+
 /* A use that says nothing of the next one keeps nothing here. */
 static void nt__of_what_is_about_to_go(void **unused)
 {
@@ -228,6 +246,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(nt__of_what_is_being_written),
         cmocka_unit_test(prefetch__never_waits),
         cmocka_unit_test(page__comes_before_objects),
+        cmocka_unit_test(prefetch__is_in_flight),
         cmocka_unit_test(fetch__large),
         cmocka_unit_test(fetch__larger_than_local_memory),
         cmocka_unit_test(fetch__large_and_lost),
