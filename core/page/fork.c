@@ -152,7 +152,8 @@ void far_core_fork_child_early(void)
                 "on changing: this child would not see it as it was at fork and ends here");
     ret = own_userfaultfd();
     if (ret < 0)
-        far_die("fork: the child cannot have a userfaultfd (error %d): it would read zeros, so it ends here", -ret);
+        far_die("fork: the child cannot have a userfaultfd (error %d): it would read zeros, so it ends here. `farctl doctor` "
+                "says who may have one, ulimit -n how many files may be open", -ret);
     inherit_window(false);
     restate();
     far_counters_reset_in_child();
@@ -176,7 +177,8 @@ void far_core_fork_child_late(void)
     if (ret == 0)
         ret = far_objects_fork_child_late();
     if (ret < 0)
-        far_die("fork: far memory cannot be served in the child (error %d), so it ends here", -ret);
+        far_die("fork: far memory cannot be served in the child (error %d), so it ends here. It needs threads, open files and "
+                "memory of its own: see ulimit -u, -n and -v", -ret);
     far_wipe_each(far_range_drop_pages);
     far_log_defer();
     far_signals_restore();

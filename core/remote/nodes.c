@@ -370,9 +370,9 @@ static const char *refusal(int error)
 {
     switch (error) {
     case -EDQUOT:
-        return "as many processes share it as may, or have sessions there";
+        return "as many processes share it as may, or have sessions there: give farmemd more --max-sessions";
     case -ENOSPC:
-        return "its memory is used up";
+        return "its memory is used up: give farmemd more --memory";
     case -ESHUTDOWN:
         return "it is being stopped";
     default:

@@ -163,8 +163,9 @@ def proxy():
 
 
 def names_the_loss(line, url):
-    """One message that names node, span and address."""
-    return url in line and re.search(r"span \d+", line) and re.search(r"0x2000[0-9a-f]+", line) and "lost" in line
+    """One message that names node, span and address, and says what to do."""
+    return (url in line and re.search(r"span \d+", line) and re.search(r"0x2000[0-9a-f]+", line) and "lost" in line and
+            "Look at that farmemd" in line and "FAR_DEADLINE" in line)
 
 
 # --- the node is killed ---
@@ -726,7 +727,7 @@ def test_fork_that_a_node_refuses(start, victim):
     n = start("--memory=96M", "--max-sessions=1")
     v = victim(n.url).fill()
     assert v.do("fork check") == f"no fork {errno.ENOMEM}"
-    assert "fork fails" in v.only_line() and n.url in v.only_line()
+    assert "fork fails" in v.only_line() and n.url in v.only_line() and "--max-sessions" in v.only_line()
     assert v.do("check") == "right" and v.do("again 8") == "filled" and v.do("check") == "right"
     v.proc.stdin.close()
     assert v.wait() == 0
