@@ -61,38 +61,57 @@ static void explain_window(struct far_check *check, int err)
     struct rlimit lim = {RLIM_INFINITY, RLIM_INFINITY};
 
     getrlimit(RLIMIT_AS, &lim);
-    if (err == EEXIST)
-        far_report_fix(check, "FAR_BASE=0x300000000000   # another free address");
-    else if (lim.rlim_cur != RLIM_INFINITY)
-        far_report_fix(check, "ulimit -v unlimited   # or a smaller range: FAR_WINDOW=%lluG",
-                       (unsigned long long)(lim.rlim_cur / 2 >> 30));
-    else if (far_doctor_read_number("/proc/sys/vm/overcommit_memory", 0) == 2)
-        far_report_fix(check, "sudo sysctl -w vm.overcommit_memory=0   # or a smaller range: FAR_WINDOW=4G");
+    if (err != EEXIST && lim.rlim_cur != RLIM_INFINITY)
+        far_report_fix(check, "ulimit -v unlimited");
+    else if (err != EEXIST && far_doctor_read_number("/proc/sys/vm/overcommit_memory", 0) == 2)
+        far_report_fix(check, "sudo sysctl -w vm.overcommit_memory=0");
     else
-        far_report_fix(check, "FAR_WINDOW=16G   # a smaller range");
+        far_report_fix(check, "FAR_BASE=0x300000000000   # another free address");
 }
 
-/* Sets the range aside as the library will. */
+/* Sets the range aside as the library will: half as large until it fits. The size, or 0; err: why not all of it. */
+static uint64_t fitting_window(const struct far_options *options, int *err)
+{
+    *err = 0;
+    for (uint64_t bytes = options->window; bytes >= far_option_rows[FAR_OPTION_window].min; bytes /= 2) {
+        void *mem = mmap((void *)(uintptr_t)options->base, bytes, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+        if (mem != MAP_FAILED) {
+            munmap(mem, bytes);
+            return bytes;
+        }
+        *err = errno;
+        if (*err == EEXIST)
+            break;
+    }
+    return 0;
+}
+
 static void check_window(struct far_report *report, const struct far_options *options)
 {
-    char size[32];
-    void *want = (void *)(uintptr_t)options->base;
-    void *mem = mmap(want, options->window, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    int err = errno;
+    char want[32], least[32], fits[32];
+    int err;
+    uint64_t bytes = fitting_window(options, &err);
+    unsigned long long base = options->base;
+    struct far_check *check;
 
-    far_human_bytes(size, options->window);
-    if (mem == MAP_FAILED) {
-        explain_window(far_report_add(report, "address-range", FAR_CHECK_FAIL,
-                                      "%s at 0x%llx cannot be set aside: %s", size,
-                                      (unsigned long long)options->base, strerror(err)),
-                       err);
-        return;
+    far_human_bytes(want, options->window);
+    far_human_bytes(least, far_option_rows[FAR_OPTION_window].min);
+    far_human_bytes(fits, bytes);
+    if (!err) {
+        far_report_add(report, "address-range", FAR_CHECK_OK, "%s at 0x%llx can be set aside", want, base);
+    } else if (bytes) {
+        check = far_report_add(report, "address-range", FAR_CHECK_WARN,
+                               "only %s of %s at 0x%llx can be set aside (%s): no more can be far", fits, want, base, strerror(err));
+        explain_window(check, err);
+        far_report_fix(check, "FAR_WINDOW=%lluM   # if that is enough", (unsigned long long)(bytes >> 20));
+    } else if (err == EEXIST) {
+        explain_window(far_report_add(report, "address-range", FAR_CHECK_FAIL, "the addresses from 0x%llx on are in use", base), err);
+    } else {
+        explain_window(far_report_add(report, "address-range", FAR_CHECK_FAIL, "not even %s at 0x%llx can be set aside: %s", least,
+                                      base, strerror(err)), err);
     }
-    munmap(mem, options->window);
-    far_report_add(
-        report, "address-range", FAR_CHECK_OK, "%s at 0x%llx can be set aside (overcommit mode %lld)", size,
-        (unsigned long long)options->base, far_doctor_read_number("/proc/sys/vm/overcommit_memory", 0));
 }
 
 static void check_maps(struct far_report *report)

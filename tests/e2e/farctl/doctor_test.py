@@ -78,8 +78,14 @@ class Missing(TestCase):
             self.assertIn(word, checks[name]["detail"] + "\n" + checks[name]["fix"])
 
     def test_address_space(self):
-        checks, _, status = report(preexec_fn=limit(resource.RLIMIT_AS, 4 << 30))
-        self.assert_check(checks, "address-range", "fail", "ulimit -v unlimited", "FAR_WINDOW=")
+        """A smaller range, as the library takes it; the least is 64 MiB."""
+        checks, _, _ = report(preexec_fn=limit(resource.RLIMIT_AS, 4 << 30))
+        self.assert_check(checks, "address-range", "warn", "2.00 GiB", "1.00 TiB", "ulimit -v unlimited", "FAR_WINDOW=2048M")
+        checks, _, status = report(preexec_fn=limit(resource.RLIMIT_AS, 64 << 20))
+        self.assert_check(checks, "address-range", "fail", "64.0 MiB", "ulimit -v unlimited")
+        self.assertEqual(status, 1)
+        checks, _, status = report(env=clean_env(FAR_BASE="0x500000000000", FAR_WINDOW="32T"))
+        self.assert_check(checks, "address-range", "fail", "in use", "FAR_BASE=")
         self.assertEqual(status, 1)
 
     def test_descriptors(self):
