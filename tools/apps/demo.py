@@ -61,12 +61,24 @@ def demonstrate(app, build, percent):
     return same
 
 
+def known(name):
+    if name not in workloads.ALL:
+        raise argparse.ArgumentTypeError("there is no %s here, only %s" % (name, " ".join(workloads.ALL)))
+    return name
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", required=True, type=os.path.abspath)
+    parser.add_argument("--check", action="store_true", help="only say whether the programs are there")
     parser.add_argument("--percent", type=int, default=25, help="local memory, of the peak resident set")
-    parser.add_argument("apps", nargs="*", default=["sqlite3", "redis"])
+    parser.add_argument("apps", metavar="PROGRAM", nargs="*", type=known, default=["sqlite3", "redis"])
     args = parser.parse_args()
+    lacking = " ".join(filter(None, (workloads.make(name, None).lacks() for name in args.apps)))
+    if lacking:
+        sys.exit("programs are missing. Run:\n    sudo apt-get install %s\nand then this again" % lacking)
+    if args.check:
+        return 0
     step("reading Debian's package index")
     data = dataset.Dataset(os.path.join(args.build, "apps"))
     step("%d packages, %d copies of the index, %s of text" % (data.rows, data.copies, mib(os.path.getsize(data.packages))))
