@@ -12,11 +12,13 @@
  *   realloc   a block grown from 64 bytes to 256 KiB by a third each time; per step
  *   churn     blocks of 64 KiB to 1 MiB, written whole, 8 alive; per block
  *   rss       resident MiB after `mixed` with 65536 blocks, over the bytes asked for (a ratio)
+ *   spawn     /bin/true begun and waited for, with the arm's LD_PRELOAD: what shells and build tools do all day
  * each with 1 thread, and mixed with 2.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,6 +160,15 @@ static void body_churn(void *arg)
     }
 }
 
+static void body_spawn(void *arg)
+{
+    static char *argv[] = {"/bin/true", NULL};
+    pid_t pid;
+
+    if (posix_spawn(&pid, argv[0], NULL, NULL, argv, environ) != 0 || waitpid(pid, NULL, 0) != pid)
+        abort();
+}
+
 static void run_mixed_kind(struct work *w, unsigned blocks, unsigned ops, void (*body)(void *))
 {
     struct mixed m;
@@ -204,6 +215,11 @@ static void cell_rss(struct work *w)
     run_mixed_kind(w, 65536, 2000, body_mixed);
 }
 
+static void cell_spawn(struct work *w)
+{
+    w->ns = timed(w->seconds, 1, body_spawn, NULL);
+}
+
 static const struct cell {
     const char *name, *unit;
     int threads;
@@ -211,9 +227,9 @@ static const struct cell {
 } cells[] = {
     {"pair", "ns", 1, cell_pair},       {"batch", "ns", 1, cell_batch},   {"mixed", "ns", 1, cell_mixed},
     {"mixed2", "ns", 2, cell_mixed},    {"realloc", "ns", 1, cell_realloc}, {"churn", "ns", 1, cell_churn},
-    {"rss", "x asked", 1, cell_rss},
+    {"rss", "x asked", 1, cell_rss},    {"spawn", "ns", 1, cell_spawn},
 };
-enum { CELL_PAIR, CELL_BATCH, CELL_MIXED, CELL_MIXED2, CELL_REALLOC, CELL_CHURN, CELL_RSS, N_CELLS };
+enum { CELL_PAIR, CELL_BATCH, CELL_MIXED, CELL_MIXED2, CELL_REALLOC, CELL_CHURN, CELL_RSS, CELL_SPAWN, N_CELLS };
 
 struct job {
     const struct cell *cell;

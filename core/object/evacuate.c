@@ -91,9 +91,8 @@ static bool pages_are_hotter(void)
     return far_heat_patience(FAR_SIDE_PAGES) > 1;
 }
 
-/* What there is for objects: whole granules, and spare segments. Negative when the limit is passed. While pages starve, or are
- * the hotter side, spare segments do not count: they are to become whole granules, which pages can have. */
-static int64_t free_pages(void)
+/* What there is for objects: whole granules, and spare segments where they count. Negative when the limit is passed. */
+static int64_t free_pages(bool spares_count)
 {
     uint64_t limit = far_budget_limit_pages();
     int64_t granule = far_heap_granule_pages(), left;
@@ -103,7 +102,7 @@ static int64_t free_pages(void)
     left = (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages);
     if (left > 0)
         left -= left % granule;
-    return pages_starve() || pages_are_hotter() ? left : left + (int64_t)far_heap_spare_pages();
+    return spares_count ? left + (int64_t)far_heap_spare_pages() : left;
 }
 
 /* What threads in scopes may still need before they leave: the largest object for each, at most a quarter of the limit. Who is
@@ -121,9 +120,10 @@ static int64_t low_pages(void)
     return far_max(low, reserve_pages());
 }
 
+/* While pages starve, or are the hotter side, spare segments do not count: they are to become whole granules, which pages can have. */
 static bool is_needed(unsigned times)
 {
-    return free_pages() < times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
+    return free_pages(!pages_starve() && !pages_are_hotter()) < times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
 }
 
 static int64_t critical_pages(void)
@@ -135,7 +135,7 @@ static int64_t critical_pages(void)
 
 static bool is_critical(void)
 {
-    return free_pages() < critical_pages();
+    return free_pages(!pages_starve()) < critical_pages();
 }
 
 /* While scopes wait for memory, pages leave as much as those want: whole granules. Else they would keep it, and scopes wait in

@@ -13,7 +13,7 @@
  * How far it looks is measured, as for the containers: as far as the network takes longer than the program does (stream.h). An
  * object that is away when the program gets to it is waited for here. Nothing is asked for while local memory is short.
  *
- * A pace belongs to one thread and one way. Without the library all of it costs a call and a test.
+ * A pace belongs to one thread and one way. Without the library nothing is away, and all of it costs a look at the time.
  */
 #ifndef FAR_AHEAD_H
 #define FAR_AHEAD_H
@@ -35,7 +35,7 @@ extern "C" {
 
 struct far_ahead_at {
     struct far_asking asking;
-    size_t k, end; /* those to ask for */
+    size_t far_first_, far_end_; /* those to ask for */
 };
 
 /* The reader gets to its next object. */
@@ -45,8 +45,8 @@ static inline void far_ahead_step_(struct far_ahead_at *a, struct far_pace *pace
 
     a->asking.n = 0;
     a->asking.mode = FAR_MODE_READ;
-    a->k = from + 1;
-    a->end = a->k + count;
+    a->far_first_ = from + 1;
+    a->far_end_ = a->far_first_ + count;
 }
 
 /* Asks for the k-th. false: there is none, and none behind it. */
@@ -73,17 +73,17 @@ static inline void far_ahead_arrive_(struct far_ahead_at *a, struct far_pace *pa
 
 /* FAR_AHEAD(pace, k, handle): once for each object, before it is used. `handle` is an expression: the object k steps from where the
  * program is, k being the name of a size_t; null where the way ends. It is evaluated for those that are to be asked for, and
- * for k = 0. The type must be complete. */
-#define FAR_AHEAD(pace, k, handle)                                                                                 \
+ * for k = 0. How many are asked for at most follows from the size of the handle's type, which must be complete. */
+#define FAR_AHEAD(pace_, k_, handle_)                                                                              \
     do {                                                                                                           \
-        struct far_ahead_at far_walk_;                                                                               \
-        size_t k = 0;                                                                                              \
+        struct far_ahead_at far_walk_;                                                                             \
+        size_t k_ = 0;                                                                                             \
                                                                                                                    \
-        far_ahead_step_(&far_walk_, &(pace), sizeof(FAR_TYPE_OF_(handle)));                                          \
-        for (k = far_walk_.k; k < far_walk_.end && far_ahead_ask_(&far_walk_, (handle).word); k++)                       \
+        far_ahead_step_(&far_walk_, &(pace_), sizeof(FAR_TYPE_OF_(handle_)));                                      \
+        for (k_ = far_walk_.far_first_; k_ < far_walk_.far_end_ && far_ahead_ask_(&far_walk_, (handle_).word); k_++)  \
             ;                                                                                                      \
-        k = 0;                                                                                                     \
-        far_ahead_arrive_(&far_walk_, &(pace), (handle).word);                                                       \
+        k_ = 0;                                                                                                    \
+        far_ahead_arrive_(&far_walk_, &(pace_), (handle_).word);                                                   \
     } while (0)
 
 #ifdef __cplusplus

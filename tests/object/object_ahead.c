@@ -355,7 +355,7 @@ static void way__asks_ahead(void **state)
     for (size_t i = 0; i < WAY; i++)
         assert_true(FAR_NEW(way[i], uint64_t));
     for (size_t i = 0; i < end; i++) {
-        FAR_AHEAD(pace, k, step_of(way, i + k, end));
+        FAR_AHEAD(pace, steps, step_of(way, i + steps, end));
         FAR_SCOPE
             *FAR_W(way[place_of(i)]) = i;
     }

@@ -106,7 +106,6 @@ static void fetch__large_and_lost(void **unused)
     FAR_FREE(other);
 }
 
-/* As if threads had filled all that is left since the evacuator looked. */
 /* Memory for a large object: two do not fit into a segment. */
 static void *room_for_another(FAR(thing) h)
 {
@@ -119,6 +118,8 @@ static void *touch(void *page)
     return NULL;
 }
 
+enum { TOUCHES = 64, APART = 16 * FAR_OS_PAGE_SIZE }; /* too far from each other for zero pages ahead */
+
 /* What is freed goes to the page that waits for it, although objects would be faster. */
 static void page__comes_before_objects(void **unused)
 {
@@ -128,18 +129,22 @@ static void page__comes_before_objects(void **unused)
 
     start();
     h = new_thing();
-    pages = far_range_alloc(64 * FAR_OS_PAGE_SIZE, FAR_OS_PAGE_SIZE);
+    pages = far_range_alloc(TOUCHES * APART, FAR_OS_PAGE_SIZE);
     assert_non_null(pages);
-    for (unsigned i = 0; i < 64 && !waited; i++) {
+    for (unsigned i = 0; i < TOUCHES && !waited; i++) {
+        uint64_t until = far_now_ns() + 20 * FAR_NS_PER_SEC;
         pthread_t t;
         void *p = room_for_another(h);
 
         assert_non_null(p);
         far_heap_drop(p); /* and the open segment has room for no more */
         far_budget_add_meta((int64_t)far_budget.limit_bytes); /* all there is */
-        assert_int_equal(pthread_create(&t, NULL, touch, pages + i * FAR_OS_PAGE_SIZE), 0);
-        while (!far_fault_is_starving())
+        assert_int_equal(pthread_create(&t, NULL, touch, pages + i * APART), 0);
+        while (!far_fault_is_starving()) {
+            assert_true(far_now_ns() < until);
             sched_yield();
+        }
+        far_evacuate_stop();
         far_heap_trim(UINT64_MAX);
         far_budget_add_meta(-(int64_t)far_budget.limit_bytes);
         p = room_for_another(h);
@@ -149,13 +154,15 @@ static void page__comes_before_objects(void **unused)
         }
         if (p)
             far_heap_drop(p);
+        far_evacuate_go_on();
         pthread_join(t, NULL);
     }
     assert_int_not_equal(waited, 0);
-    far_range_free(pages, 64 * FAR_OS_PAGE_SIZE);
+    far_range_free(pages, TOUCHES * APART);
     FAR_FREE(h);
 }
 
+/* As if threads had filled all that is left since the evacuator looked. */
 static void prefetch__never_waits(void **unused)
 {
     int64_t all;

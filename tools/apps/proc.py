@@ -77,6 +77,7 @@ class Measure:
         self.seconds = 0.0
         self.cpu_s = 0.0
         self.peak_rss = 0
+        self.before_fork = None  # what far memory kept local at most, and the peak resident set, until forks_soon()
         self.stat = None         # the object of `farctl stat --final --json`
 
     def counter(self, name):
@@ -86,6 +87,7 @@ class Measure:
 class Process:
     def __init__(self, argv, farctl=None, **popen_args):
         self.measure = Measure()
+        self.farctl = farctl
         self.started = time.monotonic()
         self.popen = subprocess.Popen(argv, preexec_fn=begin_program, **popen_args)
         self.pid = self.popen.pid
@@ -99,6 +101,12 @@ class Process:
     def _sample(self):
         while not self.stopping.wait(SAMPLE_S):
             self.measure.peak_rss = max(self.measure.peak_rss, *status_bytes(self.pid, "VmHWM", "VmRSS"))
+
+    def forks_soon(self):
+        """Notes what was resident so far: while a forked child lives, the limit may be passed."""
+        if self.farctl:
+            out = subprocess.run([self.farctl, "stat", str(self.pid), "--json"], stdout=subprocess.PIPE, check=True).stdout
+            self.measure.before_fork = (json.loads(out)["counters"]["peak_resident_bytes"], *status_bytes(self.pid, "VmHWM"))
 
     def wait(self, timeout=None):
         """Ends the program if it takes longer than that: TimeoutError."""

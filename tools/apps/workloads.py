@@ -208,6 +208,7 @@ class Redis(Server):
         process, client = self.start(launcher, d, log)
         try:
             self.fill(client)
+            process.forks_soon()
             changed, watched = self.change_while_saving(client) if self.snapshot else ((), None)
             answer = [self.verify(client, lambda k, v: v[::-1] if k in changed else v)]
             answer.append(client.ask(b"DBSIZE").decode())

@@ -37,14 +37,12 @@ def check(percent, expected, far, budget):
         return wrong + ["the program ran without far memory"]
     if percent <= 50 and not far.measure.counter("evict_pages"):
         wrong.append("nothing was evicted")
-    local = far.measure.counter("peak_resident_bytes")
-    # While a forked child lives the limit may be passed: redis saves with one.
-    if not far.measure.counter("fork_clones"):
-        limit = budget * 105 // 100 + OUTSIDE
-        if local > budget * 105 // 100:
-            wrong.append("far memory kept %d MiB local" % (local // MIB))
-        if far.measure.peak_rss > limit:
-            wrong.append("resident set was %d MiB, more than %d" % (far.measure.peak_rss // MIB, limit // MIB))
+    local, rss = far.measure.before_fork or (far.measure.counter("peak_resident_bytes"), far.measure.peak_rss)
+    limit = budget * 105 // 100 + OUTSIDE
+    if local > budget * 105 // 100:
+        wrong.append("far memory kept %d MiB local" % (local // MIB))
+    if rss > limit:
+        wrong.append("resident set was %d MiB, more than %d" % (rss // MIB, limit // MIB))
     return wrong
 
 
