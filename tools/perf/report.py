@@ -110,7 +110,9 @@ def section(path, notes, out):
     rows = list(lines(path))
     with open(path[:-5] + ".date") as f:
         date = f.read().strip()
-    text = ["## bench_%s\n" % name, "%s, commit %s, `build/release/bench/bench_%s --json`\n" % (*date.split(), name)]
+    when, commit, *given = date.split(maxsplit=2)  # options, if any were given
+    command = " ".join(["build/release/bench/bench_%s --json" % name, *given])
+    text = ["## bench_%s\n" % name, "%s, commit %s, `%s`\n" % (when, commit, command)]
     targets = [r for r in rows if "target" in r]
     results = [r for r in rows if "target" not in r]
     if targets:
