@@ -35,34 +35,29 @@ static void start(const char *local)
         *FAR_W(first) = 1;
 }
 
-static void check(uint64_t bytes, unsigned percent)
+/* Fills an array with so much local memory; `heads`: what its chunks take here beside their items counts, too. */
+static void array_costs(const char *local, bool heads, unsigned percent)
 {
+    uint64_t meta, bytes;
+    FAR_ARRAY(uint64_t) a;
+
+    start(local);
+    meta = far_atomic_load_relaxed(&far_budget.meta_bytes);
+    a = fill();
+    bytes = far_atomic_load_relaxed(&far_budget.meta_bytes) - meta + (heads ? far_heap_used_bytes() - data : 0);
     print_message("%.3f %% of %llu MiB\n", (double)bytes * 100 / (double)data, (unsigned long long)data >> 20);
     assert_true(bytes > 0 && bytes * 100 <= data * percent);
+    FAR_ARRAY_FREE(a, uint64_t);
 }
 
 static void array__here(void **unused)
 {
-    uint64_t meta;
-    FAR_ARRAY(uint64_t) a;
-
-    start("128M");
-    meta = far_atomic_load_relaxed(&far_budget.meta_bytes);
-    a = fill();
-    check(far_atomic_load_relaxed(&far_budget.meta_bytes) - meta + far_heap_used_bytes() - data, 2);
-    FAR_ARRAY_FREE(a, uint64_t);
+    array_costs("128M", true, 2);
 }
 
 static void array__away(void **unused)
 {
-    uint64_t meta;
-    FAR_ARRAY(uint64_t) a;
-
-    start("8M");
-    meta = far_atomic_load_relaxed(&far_budget.meta_bytes);
-    a = fill();
-    check(far_atomic_load_relaxed(&far_budget.meta_bytes) - meta, 1);
-    FAR_ARRAY_FREE(a, uint64_t);
+    array_costs("8M", false, 1);
 }
 
 int main(int argc, char **argv)
