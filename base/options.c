@@ -273,13 +273,18 @@ int far_options_load_env(struct far_options *options, char *const *envp, char *e
 
 /* --- the file --- */
 
+static bool is_file_blank(char c)
+{
+    return is_blank(c) || c == '\r'; /* lines may end as on other systems */
+}
+
 static char *trim(char *text)
 {
     char *end = text + strlen(text);
 
-    while (end > text && is_blank(end[-1]))
+    while (end > text && is_file_blank(end[-1]))
         *--end = 0;
-    while (is_blank(*text))
+    while (is_file_blank(*text))
         text++;
     return text;
 }
@@ -299,7 +304,7 @@ static char *unquote(char *value)
         return !*end || *end == '#' || *end == ';' ? value + 1 : NULL;
     }
     for (end = value; *end; end++)
-        if ((*end == '#' || *end == ';') && (end == value || is_blank(end[-1]))) {
+        if ((*end == '#' || *end == ';') && (end == value || is_file_blank(end[-1]))) {
             *end = 0;
             break;
         }

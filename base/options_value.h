@@ -12,7 +12,7 @@ static inline char lower(char c)
 
 static inline bool is_blank(char c)
 {
-    return c == ' ' || c == '\t' || c == '\r';
+    return c == ' ' || c == '\t';
 }
 
 /* Parses `text` as a value of that row into `field`. -EINVAL if it is none, with what would be accepted in
