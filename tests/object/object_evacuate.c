@@ -158,11 +158,10 @@ static void weights__take_the_place_of_uses(void **unused)
         FAR_COLD(p[i][COLD]);
         FAR_HOT(p[i][HOT]);
     }
-    scan(LOCAL + LOCAL / 4);
+    scan(LOCAL / 2 + LOCAL / 8); /* they are looked at, and what was passing before; not once more, however slow the evacuator is */
+    EVENTUALLY(here_of(p, UNUSED) == 0 && here_of(p, COLD) == 0);
     assert_int_equal(here_of(p, HOT), GROUP);
     assert_int_equal(here_of(p, USED), GROUP);
-    assert_int_equal(here_of(p, UNUSED), 0);
-    assert_int_equal(here_of(p, COLD), 0);
     assert_int_equal(far_counter_get(FAR_C_object_moves) - moves, 2 * GROUP);
     scan_ends();
     for (size_t i = 0; i < GROUP; i++)
