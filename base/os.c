@@ -63,6 +63,18 @@ void far_os_yield(void)
     far_syscall0(SYS_sched_yield);
 }
 
+unsigned far_os_processors(void)
+{
+    uint64_t set[8192 / 64] = {0}; /* what Linux is built for at most */
+    unsigned n = 0;
+
+    if (far_syscall3(SYS_sched_getaffinity, 0, sizeof(set), set) < 0)
+        return 1;
+    for (unsigned i = 0; i < FAR_ARRAY_LEN(set); i++)
+        n += (unsigned)__builtin_popcountll(set[i]);
+    return n;
+}
+
 static int futex_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_ns, int op)
 {
     struct __kernel_timespec timeout = {

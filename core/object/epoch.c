@@ -113,6 +113,17 @@ unsigned far_epoch_contexts(void)
     return far_atomic_load_relaxed(&ep.n);
 }
 
+unsigned far_epoch_insiders(void)
+{
+    unsigned n = 0;
+
+    far_mutex_lock(&ep.lock);
+    for (struct far_context *c = ep.contexts; c; c = c->next)
+        n += far_atomic_load_relaxed(&c->epoch) != 0;
+    far_mutex_unlock(&ep.lock);
+    return n;
+}
+
 void far_epoch_unwound(const void *thread, uintptr_t from, uintptr_t to)
 {
     far_mutex_lock(&ep.lock);
@@ -171,7 +182,7 @@ static bool all_passed(void)
     return passed;
 }
 
-bool far_epoch_wait(uint64_t limit_ns)
+bool far_epoch_wait(uint64_t limit_ns, void (*meanwhile)(void))
 {
     uint64_t since = far_now_ns(), nap = NAP_NS, now;
     uint32_t never = 0;
@@ -185,6 +196,8 @@ bool far_epoch_wait(uint64_t limit_ns)
             continue;
         }
         far_os_futex_wait(&never, 0, nap);
+        if (meanwhile)
+            meanwhile();
         nap = far_min(2 * nap, NAP_MOST_NS);
     }
     far_counter_record(FAR_H_grace_ns, far_now_ns() - since);

@@ -15,6 +15,7 @@
 #include "core/local/heat.h"
 #include "core/object/bring.h"
 #include "core/object/epoch.h"
+#include "core/object/gate.h"
 #include "core/object/heap.h"
 #include "core/object/limbo.h"
 #include "core/object/reap.h"
@@ -35,8 +36,8 @@
 #define BUSY_NS        FAR_NS_PER_MS      /* requests are under way that nobody may be waiting for */
 #define STALLED_NS     (2 * FAR_NS_PER_MS)
 #define FREED_ENOUGH   256u               /* freed objects that are worth a round */
-#define NO_PROGRESS_NS FAR_NS_PER_SEC /* then a scope begins although memory is short */
 #define FLUSHES        64u
+#define CALM_NS        (100 * FAR_NS_PER_MS) /* without need of memory: then scopes begin without asking, whoever waits */
 
 struct flagged {
     struct far_word *w;
@@ -160,6 +161,13 @@ bool far_evacuate_is_critical(void)
     return is_critical();
 }
 
+unsigned far_evacuate_room_for(void)
+{
+    int64_t left = free_pages(!pages_starve()) - critical_pages();
+
+    return left < 0 ? 0 : (unsigned)far_min((uint64_t)left / (FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE) + 1, (uint64_t)INT32_MAX);
+}
+
 static void bump(uint32_t *futex)
 {
     far_atomic_add_seq_cst(futex, 1u);
@@ -173,6 +181,7 @@ void far_evacuate_kick(void)
 
 void far_evacuate_memory_taken(void)
 {
+    far_gate_note_taken();
     if (far_atomic_load_relaxed(&ev.idle) && is_needed(1) && far_atomic_exchange_seq_cst(&ev.idle, 0u))
         far_evacuate_kick();
     if (far_atomic_load_relaxed(&ev.pages_first) && far_evict_needed())
@@ -216,38 +225,9 @@ const char *far_evacuate_obstacle(void)
     return "too much is in use in scopes or pinned, or a thread stays in its scope: raise FAR_LOCAL, leave scopes";
 }
 
-/* At most once a second. */
-static void say_why(uint64_t now)
+uint32_t far_evacuate_progress(void)
 {
-    static uint64_t said; /* atomic */
-    uint64_t last = far_atomic_load_relaxed(&said);
-
-    if (now - last > FAR_NS_PER_SEC && far_atomic_cas_relaxed(&said, &last, now))
-        far_log_warn("no local memory for far objects is left and none can be freed: %s", far_evacuate_obstacle());
-}
-
-bool far_evacuate_wait(uint64_t most_ns)
-{
-    uint64_t begin = far_now_ns(), since = begin;
-    uint32_t first = far_atomic_load_relaxed(&ev.progress), progress = first;
-
-    if (!is_critical())
-        return true;
-    far_evacuate_kick();
-    far_counter_inc(FAR_C_object_waits);
-    while (is_critical() && far_now_ns() - since < NO_PROGRESS_NS && far_now_ns() - begin < most_ns) {
-        uint32_t seen = far_atomic_load_seq_cst(&ev.memory), now = far_atomic_load_relaxed(&ev.progress);
-
-        if (now != progress) {
-            progress = now;
-            since = far_now_ns();
-        }
-        far_race_window();
-        far_os_futex_wait(&ev.memory, seen, FAR_NS_PER_MS);
-    }
-    if (is_critical() && far_now_ns() - since >= NO_PROGRESS_NS)
-        say_why(far_now_ns());
-    return progress != first || !is_critical();
+    return far_atomic_load_relaxed(&ev.progress);
 }
 
 /* --- 1: flags */
@@ -497,7 +477,7 @@ static bool round_locked(bool evacuate)
     far_race_window();
     far_epoch_advance();
     far_race_window();
-    passed = far_mutation(FAR_MUTATION_NO_GRACE) || far_epoch_wait(GRACE_LIMIT_NS);
+    passed = far_mutation(FAR_MUTATION_NO_GRACE) || far_epoch_wait(GRACE_LIMIT_NS, far_send_poll);
     if (passed) {
         far_reap_release();
         for (unsigned i = 0; i < ev.n; i++)
@@ -557,7 +537,7 @@ static uint64_t turn_locked(bool *needed)
 
     ev.freed = ev.moved = 0;
     far_bring_poll();
-    far_engine_poll(far_pager.write_engine);
+    far_send_poll();
     *needed = is_needed(*needed ? 2 : 1);
     if (*needed || is_half_full())
         mark_filled();
@@ -584,9 +564,16 @@ static uint64_t turn_locked(bool *needed)
     return far_bring_busy() || far_send_busy() ? BUSY_NS : IDLE_NS;
 }
 
+/* Who waits at the gate is let in a few at a time until memory is not needed for a while: all at once they would need it. */
+static bool is_short_still(uint64_t needed_ns)
+{
+    return far_epoch_is_short() && far_gate_is_used() && far_now_ns() - needed_ns < CALM_NS;
+}
+
 static void *evacuator_main(void *unused)
 {
     bool needed = false, is_short;
+    uint64_t needed_ns = 0;
 
     far_service_thread_begins();
     for (;;) {
@@ -598,8 +585,11 @@ static void *evacuator_main(void *unused)
         far_race_window();
         far_mutex_lock(&ev.round_lock);
         nap = turn_locked(&needed);
+        if (needed || is_critical())
+            needed_ns = far_now_ns();
         is_short = needed && is_critical();
-        far_epoch_set_short(is_short);
+        far_epoch_set_short(is_short || is_short_still(needed_ns));
+        far_gate_admit();
         ask_pages(is_short);
         far_mutex_unlock(&ev.round_lock);
         far_race_window();
@@ -683,6 +673,7 @@ void far_evacuate_reset_in_child(void)
 {
     far_send_reset_in_child();
     far_bring_reset_in_child();
+    far_gate_reset_in_child();
     far_spin_reset_in_child(&ev.flush.lock);
     ev.flush.n = 0;
 }

@@ -6,8 +6,8 @@
  * low, when something was freed, or when somebody flushes an object.
  *
  * Guarantees
- *   - A program thread waits for a round only outside of scopes, and only while local memory is short: when one begins, and
- *     for some milliseconds now and then when it makes or frees objects.
+ *   - A program thread waits for a round only outside of scopes, and only while local memory is short: when one begins
+ *     (gate.h), and for some milliseconds now and then when it makes or frees objects.
  *   - A round is bounded but for acknowledgements, which have the node's deadline; a thread that stays in its scope makes it
  *     give up, not wait.
  *   - Memory of an object is freed only after a node acknowledged its content.
@@ -32,14 +32,16 @@ void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind k
 const char *far_evacuate_obstacle(void);
 /* Whether what is left is for those who wait. */
 bool far_evacuate_is_critical(void);
+/* For how many more scopes there is memory besides that; 0: it is critical. */
+unsigned far_evacuate_room_for(void);
 /* Local memory was taken for an object: wakes the thread when it is getting low, before somebody has to wait. */
 void far_evacuate_memory_taken(void);
 /* Local memory is needed. */
 void far_evacuate_kick(void);
 /* `count` objects were freed, so many are `waiting` now. Whether that is enough to look at the memory again. */
 bool far_evacuate_note_freed(size_t waiting, size_t count);
-/* Waits outside of scopes while local memory is short, as long as the evacuator gets on. false: it did not, and memory is short. */
-bool far_evacuate_wait(uint64_t most_ns);
+/* Changes whenever memory was freed, or is about to be. */
+uint32_t far_evacuate_progress(void);
 /* Puts one object away, looking so many times, a millisecond apart at most. 0 or -errno (-EBUSY). */
 int far_evacuate_one(struct far_word *w, unsigned tries);
 

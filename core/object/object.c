@@ -18,6 +18,7 @@
 #include "core/object/heap.h"
 #include "core/object/limbo.h"
 #include "core/object/loss.h"
+#include "core/object/send.h"
 #include "core/object/types.h"
 #include "core/object/word.h"
 #include "core/object/words.h"
@@ -156,6 +157,7 @@ static void wait_for_room(struct far_wait *wait)
     static uint32_t never;
     uint64_t waited = far_waited_ns(wait, far_now_ns());
 
+    far_send_poll();
     far_evacuate_kick();
     if (waited > far_pager.deadline_ns)
         far_die("no local memory for a far object for %lu ms (FAR_LOCAL is %lu MiB, the overshoot is used up): %s",

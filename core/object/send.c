@@ -125,6 +125,11 @@ static void written(struct far_request *r)
 
 /* --- requests */
 
+void far_send_poll(void)
+{
+    far_engine_poll(far_pager.write_engine);
+}
+
 bool far_send_wait(void)
 {
     struct send_op *oldest = NULL;
@@ -171,7 +176,7 @@ void far_send_flush(void)
     op->request.done = written;
     op->request.arg = op;
     far_engine_submit(far_pager.write_engine, &op->request);
-    far_engine_poll(far_pager.write_engine);
+    far_send_poll();
 }
 
 /* --- slots */

@@ -27,6 +27,8 @@ void far_send_unprepare(uint32_t info, far_slot own, far_slot slot);
 void far_send_add(struct far_word *w, void *p, far_slot slot);
 void far_send_flush(void);
 unsigned far_send_busy(void);
+/* Completes what was answered: that frees memory. */
+void far_send_poll(void);
 /* Waits for the oldest request; false: none is under way. */
 bool far_send_wait(void);
 /* Why objects cannot be sent: 0 or -errno of the last try. */

@@ -11,6 +11,7 @@
 #include "core/object/bring.h"
 #include "core/object/epoch.h"
 #include "core/object/evacuate.h"
+#include "core/object/gate.h"
 #include "core/object/heap.h"
 #include "core/object/limbo.h"
 #include "core/object/object.h"
@@ -117,13 +118,13 @@ void far_object_note_thread(void)
 /* In a scope memory would wait for us. */
 static bool need_not_wait(void)
 {
-    return !far_epoch_is_short() || far_epoch_is_inside(far_object_thread());
+    return far_gate_is_open() || far_epoch_is_inside(far_object_thread());
 }
 
 /* false: in vain. */
 static bool wait_for_memory(uint64_t most_ns)
 {
-    return need_not_wait() || far_evacuate_wait(most_ns);
+    return need_not_wait() || far_gate_wait(most_ns);
 }
 
 void far_object_rest(void)

@@ -103,14 +103,14 @@ int main(int argc, char **argv)
             spins((unsigned)(rounds * 7 % 40));
             far_at_cas(word, &at, far_at_make(FAR_WORD_EVAC, plain));
             far_epoch_advance();
-            passed = far_epoch_wait(0);
+            passed = far_epoch_wait(0, NULL);
             while (!__atomic_load_n(&inside_done, __ATOMIC_ACQUIRE))
                 far_cpu_relax();
             missed += passed && __atomic_load_n(&saw_plain, __ATOMIC_RELAXED);
             at = far_at_make(FAR_WORD_EVAC, plain);
             far_at_cas(word, &at, plain);
             __atomic_store_n(&round_no, 2 * rounds + 2, __ATOMIC_RELEASE);
-            while (far_epoch_wait(0) == false)
+            while (far_epoch_wait(0, NULL) == false)
                 far_cpu_relax();
         }
     }

@@ -24,10 +24,10 @@ static void wait__for_those_inside(void **unused)
     c.epoch = c.now;
     assert_true(far_epoch_is_inside(&me));
     assert_true(far_epoch_advance() > c.epoch);
-    assert_false(far_epoch_wait(0));
-    assert_false(far_epoch_wait(1000000));
+    assert_false(far_epoch_wait(0, NULL));
+    assert_false(far_epoch_wait(1000000, NULL));
     c.epoch = 0;
-    assert_true(far_epoch_wait(0));
+    assert_true(far_epoch_wait(0, NULL));
     far_epoch_thread_ends(&me);
 }
 
@@ -38,11 +38,11 @@ static void wait__not_for_those_who_came_later(void **unused)
     start(&c, &me);
     far_epoch_advance();
     c.epoch = c.now; /* as a scope does: the copy was brought up to date */
-    assert_true(far_epoch_wait(0));
+    assert_true(far_epoch_wait(0, NULL));
     far_epoch_advance();
-    assert_false(far_epoch_wait(0));
+    assert_false(far_epoch_wait(0, NULL));
     far_epoch_thread_ends(&me); /* a thread that ends has left */
-    assert_true(far_epoch_wait(0));
+    assert_true(far_epoch_wait(0, NULL));
     assert_int_equal(c.epoch, 0);
 }
 

@@ -1,0 +1,190 @@
+/* gate.c - see gate.h */
+#include "core/object/gate.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/mutation.h"
+#include "base/os.h"
+#include "core/object/bring.h"
+#include "core/object/epoch.h"
+#include "core/object/evacuate.h"
+
+#define PER_PROCESSOR  4u
+#define STUCK_NS       (250 * FAR_NS_PER_US) /* then one more gets in */
+#define NAP_NS         (20 * FAR_NS_PER_MS)  /* of those who are not first: they are woken */
+#define NO_PROGRESS_NS FAR_NS_PER_SEC        /* then a scope begins although memory is short */
+
+struct waiter {
+    struct far_list link;
+    uint32_t admitted; /* atomic, a futex; the last that is written by others */
+};
+
+static struct {
+    struct far_spin lock;
+    struct far_list waiting; /* under lock */
+    uint32_t n;              /* of them; atomic for readers */
+    uint32_t coming;         /* atomic: let in, but perhaps not inside yet */
+    uint64_t last_ns;        /* somebody was let in; under lock */
+} gate = {.waiting = FAR_LIST_INIT(gate.waiting)};
+
+static __thread bool took __attribute__((tls_model("initial-exec"))); /* memory, since it was let in */
+
+void far_gate_note_taken(void)
+{
+    took = true;
+}
+
+bool far_gate_is_open(void)
+{
+    return !far_epoch_is_short() || (!took && !far_evacuate_is_critical());
+}
+
+bool far_gate_is_used(void)
+{
+    return far_atomic_load_relaxed(&gate.n) != 0;
+}
+
+/* --- in */
+
+static uint32_t most_inside(void)
+{
+    static uint32_t most; /* atomic */
+    uint32_t n = far_atomic_load_relaxed(&most);
+
+    if (far_unlikely(!n)) {
+        n = PER_PROCESSOR * far_os_processors();
+        far_atomic_store_relaxed(&most, n);
+    }
+    return n;
+}
+
+/* How many more there is a processor for. */
+static unsigned free_processors(void)
+{
+    unsigned most = most_inside() + far_bring_busy(), inside = far_epoch_insiders();
+
+    return most - far_min(most, inside);
+}
+
+static struct waiter *next_locked(unsigned memory, unsigned processors)
+{
+    uint32_t coming = far_atomic_load_relaxed(&gate.coming);
+    uint64_t now = far_now_ns();
+
+    if (far_list_is_empty(&gate.waiting) || coming >= memory || (coming >= processors && now - gate.last_ns < STUCK_NS))
+        return NULL;
+    gate.last_ns = now;
+    far_atomic_store_relaxed(&gate.n, gate.n - 1);
+    far_atomic_add_relaxed(&gate.coming, 1u);
+    return far_list_entry(far_list_pop_front(&gate.waiting), struct waiter, link);
+}
+
+void far_gate_admit(void)
+{
+    unsigned memory, processors;
+    struct waiter *w;
+
+    if (!far_gate_is_used() || !(memory = far_evacuate_room_for()))
+        return;
+    processors = far_epoch_is_short() ? free_processors() : UINT32_MAX;
+    do {
+        far_race_window();
+        far_spin_lock(&gate.lock);
+        w = next_locked(memory, processors);
+        far_spin_unlock(&gate.lock);
+        if (w) {
+            far_atomic_store_release(&w->admitted, 1u);
+            far_os_futex_wake(&w->admitted, 1); /* if it has gone meanwhile nobody is woken, or somebody for nothing */
+        }
+    } while (w);
+}
+
+/* --- the queue */
+
+static void join(struct waiter *w)
+{
+    far_spin_lock(&gate.lock);
+    far_list_push_back(&gate.waiting, &w->link);
+    far_atomic_store_relaxed(&gate.n, gate.n + 1);
+    far_spin_unlock(&gate.lock);
+}
+
+/* false: it was let in. */
+static bool leave(struct waiter *w)
+{
+    bool left;
+
+    far_spin_lock(&gate.lock);
+    left = far_list_is_linked(&w->link);
+    if (left) {
+        far_list_remove(&w->link);
+        far_atomic_store_relaxed(&gate.n, gate.n - 1);
+    }
+    far_spin_unlock(&gate.lock);
+    return left;
+}
+
+static bool is_first(const struct waiter *w)
+{
+    return far_atomic_load_relaxed(&gate.waiting.next) == &w->link;
+}
+
+/* At most once a second. */
+static void say_why(uint64_t now)
+{
+    static uint64_t said; /* atomic */
+    uint64_t last = far_atomic_load_relaxed(&said);
+
+    if (now - last > FAR_NS_PER_SEC && far_atomic_cas_relaxed(&said, &last, now))
+        far_log_warn("no local memory for far objects is left and none can be freed: %s", far_evacuate_obstacle());
+}
+
+static void let_in(const struct waiter *w)
+{
+    while (!far_atomic_load_acquire(&w->admitted)) /* who took us from the list is about to */
+        far_os_futex_wait(&w->admitted, 0, FAR_NS_PER_MS);
+    far_atomic_add_relaxed(&gate.coming, -1u);
+    took = false;
+}
+
+bool far_gate_wait(uint64_t most_ns)
+{
+    uint64_t begin = far_now_ns(), now = begin, since = begin;
+    uint32_t first = far_evacuate_progress(), progress = first;
+    struct waiter w = {.admitted = 0};
+
+    far_evacuate_kick();
+    far_counter_inc(FAR_C_object_waits);
+    join(&w);
+    while (now - since < NO_PROGRESS_NS && now - begin < most_ns) {
+        far_gate_admit();
+        far_race_window();
+        if (far_atomic_load_acquire(&w.admitted))
+            break;
+        far_os_futex_wait(&w.admitted, 0, is_first(&w) ? STUCK_NS : NAP_NS);
+        now = far_now_ns();
+        if (far_evacuate_progress() != progress) {
+            progress = far_evacuate_progress();
+            since = now;
+        }
+    }
+    if (!leave(&w)) {
+        let_in(&w);
+        return true;
+    }
+    if (now - since >= NO_PROGRESS_NS && far_evacuate_is_critical())
+        say_why(now);
+    return progress != first || !far_evacuate_is_critical();
+}
+
+/* Those who waited are not here. */
+void far_gate_reset_in_child(void)
+{
+    far_spin_reset_in_child(&gate.lock);
+    far_list_init(&gate.waiting);
+    gate.n = gate.coming = 0;
+}

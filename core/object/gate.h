@@ -1,0 +1,35 @@
+/*
+ * gate.h - who may begin a scope while local memory is short: a queue, first come, first served.
+ *
+ * Memory is freed when all have left who were in scopes (epoch.h). With many inside, those who wait for a processor there hold
+ * up everybody. So while memory is short few are inside at once; the others sleep, and do not compete for processors either.
+ *
+ *   critical   what is left is for those inside: nobody gets in
+ *   short      so many get in that a few for each processor are inside, not counting requests under way; and one more whenever
+ *              nobody got in for a while, as those inside may wait for somebody in the queue
+ *   not short  all get in; outermost scopes begin without asking (epoch.h)
+ *
+ * Who took no memory since it got in passes by the queue, unless memory is critical: uses of what is here cost no wait.
+ *
+ * Synchronization: waiters are on their threads' stacks, signals blocked, linked under a spinlock. A waiter leaves when it was
+ * let in, or by itself when the evacuator gets nowhere.
+ */
+#ifndef FAR_CORE_OBJECT_GATE_H
+#define FAR_CORE_OBJECT_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* This thread took local memory for an object. */
+void far_gate_note_taken(void);
+/* Whether this thread passes without waiting. */
+bool far_gate_is_open(void);
+/* Waits outside of scopes while local memory is short, as long as the evacuator gets on. false: it did not, and memory is short. */
+bool far_gate_wait(uint64_t most_ns);
+/* Lets those in who may get in now. */
+void far_gate_admit(void);
+/* Whether somebody waits. */
+bool far_gate_is_used(void);
+void far_gate_reset_in_child(void);
+
+#endif
