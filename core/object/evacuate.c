@@ -567,7 +567,7 @@ static uint64_t turn_locked(bool *needed)
 /* Who waits at the gate is let in a few at a time until memory is not needed for a while: all at once they would need it. */
 static bool is_short_still(uint64_t needed_ns)
 {
-    return far_epoch_is_short() && far_gate_is_used() && far_now_ns() - needed_ns < CALM_NS;
+    return far_epoch_is_short() && far_gate_waiting() && far_now_ns() - needed_ns < CALM_NS;
 }
 
 static void *evacuator_main(void *unused)

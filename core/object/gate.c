@@ -43,9 +43,9 @@ bool far_gate_is_open(void)
     return !far_epoch_is_short() || (!took && !far_evacuate_is_critical());
 }
 
-bool far_gate_is_used(void)
+unsigned far_gate_waiting(void)
 {
-    return far_atomic_load_relaxed(&gate.n) != 0;
+    return far_atomic_load_relaxed(&gate.n);
 }
 
 /* --- in */
@@ -88,7 +88,7 @@ void far_gate_admit(void)
     unsigned memory, processors;
     struct waiter *w;
 
-    if (!far_gate_is_used() || !(memory = far_evacuate_room_for()))
+    if (!far_gate_waiting() || !(memory = far_evacuate_room_for()))
         return;
     processors = far_epoch_is_short() ? free_processors() : UINT32_MAX;
     do {

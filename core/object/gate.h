@@ -28,8 +28,8 @@ bool far_gate_is_open(void);
 bool far_gate_wait(uint64_t most_ns);
 /* Lets those in who may get in now. */
 void far_gate_admit(void);
-/* Whether somebody waits. */
-bool far_gate_is_used(void);
+/* How many wait. */
+unsigned far_gate_waiting(void);
 void far_gate_reset_in_child(void);
 
 #endif
