@@ -22,7 +22,8 @@
 #include "transport/engine.h"
 
 #define OPS        32u
-#define OP_NAP_NS  (50 * FAR_NS_PER_US)
+#define OP_NAP_NS  (50 * FAR_NS_PER_US) /* longer each time, as many may wait */
+#define OP_NAP_MOST_NS FAR_NS_PER_MS
 #define NEAR_TICKS 16u /* evicted less than one budget ago: part of the working set */
 
 struct coming {
@@ -177,6 +178,7 @@ static struct bring_op *op_try_get(void)
 static struct bring_op *op_get(void)
 {
     struct bring_op *op = op_try_get();
+    uint64_t nap = OP_NAP_NS;
 
     if (op)
         return op;
@@ -189,7 +191,8 @@ static struct bring_op *op_get(void)
         if (op)
             break;
         far_race_window();
-        far_os_futex_wait(&freed, seen, OP_NAP_NS);
+        far_os_futex_wait(&freed, seen, nap);
+        nap = far_min(2 * nap, OP_NAP_MOST_NS);
     }
     far_atomic_sub_relaxed(&waiting, 1u);
     return op;

@@ -37,7 +37,7 @@
 #define STALLED_NS     (2 * FAR_NS_PER_MS)
 #define FREED_ENOUGH   256u               /* freed objects that are worth a round */
 #define FLUSHES        64u
-#define CALM_NS        (100 * FAR_NS_PER_MS) /* without need of memory: then scopes begin without asking, whoever waits */
+#define SCOPE_PAGES    ((int64_t)(FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE)) /* that a scope may need: the largest object */
 
 struct flagged {
     struct far_word *w;
@@ -110,8 +110,7 @@ static int64_t free_pages(bool spares_count)
  * in a scope keeps all memory from being freed, so that must be there before a scope begins. */
 static int64_t reserve_pages(void)
 {
-    return (int64_t)far_min((uint64_t)far_epoch_contexts() * (FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE),
-                            far_budget.limit_bytes / FAR_OS_PAGE_SIZE / 4);
+    return far_min((int64_t)far_epoch_contexts() * SCOPE_PAGES, (int64_t)(far_budget.limit_bytes / FAR_OS_PAGE_SIZE / 4));
 }
 
 static int64_t low_pages(void)
@@ -121,17 +120,19 @@ static int64_t low_pages(void)
     return far_max(low, reserve_pages());
 }
 
-/* While pages starve, or are the hotter side, spare segments do not count: they are to become whole granules, which pages can have. */
-static bool is_needed(unsigned times)
-{
-    return free_pages(!pages_starve() && !pages_are_hotter()) < times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
-}
-
 static int64_t critical_pages(void)
 {
     int64_t least = far_max(low_pages() / 4, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
 
     return far_max(least, reserve_pages() / 2);
+}
+
+/* While pages starve, or are the hotter side, spare segments do not count: they are to become whole granules, which pages can have. */
+static bool is_needed(unsigned times)
+{
+    int64_t low = times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
+
+    return free_pages(!pages_starve() && !pages_are_hotter()) < far_max(low, critical_pages());
 }
 
 static bool is_critical(void)
@@ -147,7 +148,7 @@ static void ask_pages(bool is_short)
     bool pages_first = far_heat_patience(FAR_SIDE_OBJECTS) > 1;
 
     if (is_short)
-        step = far_max(step, far_align_up((uint64_t)critical_pages(), granule));
+        step = far_max(step, far_div_up((uint64_t)critical_pages(), granule) * granule);
     if (pages_first)
         step = far_max(step, (uint64_t)low_pages());
     far_atomic_store_relaxed(&far_budget.step_pages, step);
@@ -161,11 +162,21 @@ bool far_evacuate_is_critical(void)
     return is_critical();
 }
 
+/* Whether threads could need more for their scopes, if all were in one, than there is. */
+static bool is_tight(void)
+{
+    return free_pages(!pages_starve()) < (int64_t)far_epoch_contexts() * SCOPE_PAGES;
+}
+
 unsigned far_evacuate_room_for(void)
 {
-    int64_t left = free_pages(!pages_starve()) - critical_pages();
+    int64_t free = free_pages(!pages_starve());
 
-    return left < 0 ? 0 : (unsigned)far_min((uint64_t)left / (FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE) + 1, (uint64_t)INT32_MAX);
+    if (free < critical_pages())
+        return 0;
+    /* Half of the overshoot is for what is moved meanwhile, and for segments that do not get full. */
+    free = far_min(free, (int64_t)INT32_MAX) + (int64_t)(far_budget.overshoot_bytes / FAR_OS_PAGE_SIZE / 2);
+    return (unsigned)far_max(free / SCOPE_PAGES, INT64_C(1));
 }
 
 static void bump(uint32_t *futex)
@@ -186,7 +197,12 @@ void far_evacuate_memory_taken(void)
         far_evacuate_kick();
     if (far_atomic_load_relaxed(&ev.pages_first) && far_evict_needed())
         far_service_kick_evacuator();
-    if (!far_epoch_is_short() && is_critical()) /* a round is long enough to fill all that is left */
+    far_evacuate_look();
+}
+
+void far_evacuate_look(void)
+{
+    if (!far_epoch_is_short() && (is_tight() || is_critical())) /* a round is long enough to fill all that is left */
         far_epoch_set_short(true);
 }
 
@@ -564,16 +580,9 @@ static uint64_t turn_locked(bool *needed)
     return far_bring_busy() || far_send_busy() ? BUSY_NS : IDLE_NS;
 }
 
-/* Who waits at the gate is let in a few at a time until memory is not needed for a while: all at once they would need it. */
-static bool is_short_still(uint64_t needed_ns)
-{
-    return far_epoch_is_short() && far_gate_waiting() && far_now_ns() - needed_ns < CALM_NS;
-}
-
 static void *evacuator_main(void *unused)
 {
-    bool needed = false, is_short;
-    uint64_t needed_ns = 0;
+    bool needed = false, critical;
 
     far_service_thread_begins();
     for (;;) {
@@ -585,12 +594,10 @@ static void *evacuator_main(void *unused)
         far_race_window();
         far_mutex_lock(&ev.round_lock);
         nap = turn_locked(&needed);
-        if (needed || is_critical())
-            needed_ns = far_now_ns();
-        is_short = needed && is_critical();
-        far_epoch_set_short(is_short || is_short_still(needed_ns));
+        critical = is_critical();
+        far_epoch_set_short(critical || is_tight());
         far_gate_admit();
-        ask_pages(is_short);
+        ask_pages(needed && critical);
         far_mutex_unlock(&ev.round_lock);
         far_race_window();
         if (nap) {

@@ -32,10 +32,12 @@ void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind k
 const char *far_evacuate_obstacle(void);
 /* Whether what is left is for those who wait. */
 bool far_evacuate_is_critical(void);
-/* For how many more scopes there is memory besides that; 0: it is critical. */
+/* For how many scopes at once there is memory, however much they need; 0: it is critical. */
 unsigned far_evacuate_room_for(void);
 /* Local memory was taken for an object: wakes the thread when it is getting low, before somebody has to wait. */
 void far_evacuate_memory_taken(void);
+/* More threads have scopes, or less memory is left: lets scopes ask before they begin when it may come to be short. */
+void far_evacuate_look(void);
 /* Local memory is needed. */
 void far_evacuate_kick(void);
 /* `count` objects were freed, so many are `waiting` now. Whether that is enough to look at the memory again. */

@@ -24,23 +24,26 @@ struct waiter {
 };
 
 static struct {
-    struct far_spin lock;
+    struct far_mutex lock;   /* before that of the contexts (epoch.h) */
     struct far_list waiting; /* under lock */
     uint32_t n;              /* of them; atomic for readers */
-    uint32_t coming;         /* atomic: let in, but perhaps not inside yet */
+    uint32_t coming;         /* atomic: let in, and do not show yet that they are inside */
     uint64_t last_ns;        /* somebody was let in; under lock */
 } gate = {.waiting = FAR_LIST_INIT(gate.waiting)};
 
-static __thread bool took __attribute__((tls_model("initial-exec"))); /* memory, since it was let in */
+static __thread struct {
+    bool took; /* memory, since it was let in */
+    bool coming;
+} me __attribute__((tls_model("initial-exec")));
 
 void far_gate_note_taken(void)
 {
-    took = true;
+    me.took = true;
 }
 
 bool far_gate_is_open(void)
 {
-    return !far_epoch_is_short() || (!took && !far_evacuate_is_critical());
+    return !far_epoch_is_short() || (!me.took && far_epoch_insiders() < far_evacuate_room_for());
 }
 
 unsigned far_gate_waiting(void)
@@ -62,20 +65,16 @@ static uint32_t most_inside(void)
     return n;
 }
 
-/* How many more there is a processor for. */
-static unsigned free_processors(void)
+/* All is looked at anew for each that is let in: others come inside, and take memory, at the same time. */
+static struct waiter *next_locked(void)
 {
-    unsigned most = most_inside() + far_bring_busy(), inside = far_epoch_insiders();
-
-    return most - far_min(most, inside);
-}
-
-static struct waiter *next_locked(unsigned memory, unsigned processors)
-{
-    uint32_t coming = far_atomic_load_relaxed(&gate.coming);
+    unsigned inside = far_atomic_load_relaxed(&gate.coming) + far_epoch_insiders();
+    unsigned processors = far_epoch_is_short() ? most_inside() + far_bring_busy() : UINT32_MAX;
     uint64_t now = far_now_ns();
 
-    if (far_list_is_empty(&gate.waiting) || coming >= memory || (coming >= processors && now - gate.last_ns < STUCK_NS))
+    if (far_list_is_empty(&gate.waiting) || inside >= far_evacuate_room_for())
+        return NULL;
+    if (inside >= processors && now - gate.last_ns < STUCK_NS)
         return NULL;
     gate.last_ns = now;
     far_atomic_store_relaxed(&gate.n, gate.n - 1);
@@ -85,17 +84,15 @@ static struct waiter *next_locked(unsigned memory, unsigned processors)
 
 void far_gate_admit(void)
 {
-    unsigned memory, processors;
-    struct waiter *w;
+    struct waiter *w = NULL;
 
-    if (!far_gate_waiting() || !(memory = far_evacuate_room_for()))
-        return;
-    processors = far_epoch_is_short() ? free_processors() : UINT32_MAX;
     do {
+        if (!far_gate_waiting())
+            return;
         far_race_window();
-        far_spin_lock(&gate.lock);
-        w = next_locked(memory, processors);
-        far_spin_unlock(&gate.lock);
+        far_mutex_lock(&gate.lock);
+        w = next_locked();
+        far_mutex_unlock(&gate.lock);
         if (w) {
             far_atomic_store_release(&w->admitted, 1u);
             far_os_futex_wake(&w->admitted, 1); /* if it has gone meanwhile nobody is woken, or somebody for nothing */
@@ -103,14 +100,22 @@ void far_gate_admit(void)
     } while (w);
 }
 
+void far_gate_passed(void)
+{
+    if (!me.coming)
+        return;
+    me.coming = false;
+    far_atomic_add_relaxed(&gate.coming, -1u);
+}
+
 /* --- the queue */
 
 static void join(struct waiter *w)
 {
-    far_spin_lock(&gate.lock);
+    far_mutex_lock(&gate.lock);
     far_list_push_back(&gate.waiting, &w->link);
     far_atomic_store_relaxed(&gate.n, gate.n + 1);
-    far_spin_unlock(&gate.lock);
+    far_mutex_unlock(&gate.lock);
 }
 
 /* false: it was let in. */
@@ -118,13 +123,13 @@ static bool leave(struct waiter *w)
 {
     bool left;
 
-    far_spin_lock(&gate.lock);
+    far_mutex_lock(&gate.lock);
     left = far_list_is_linked(&w->link);
     if (left) {
         far_list_remove(&w->link);
         far_atomic_store_relaxed(&gate.n, gate.n - 1);
     }
-    far_spin_unlock(&gate.lock);
+    far_mutex_unlock(&gate.lock);
     return left;
 }
 
@@ -147,8 +152,8 @@ static void let_in(const struct waiter *w)
 {
     while (!far_atomic_load_acquire(&w->admitted)) /* who took us from the list is about to */
         far_os_futex_wait(&w->admitted, 0, FAR_NS_PER_MS);
-    far_atomic_add_relaxed(&gate.coming, -1u);
-    took = false;
+    me.coming = true;
+    me.took = false;
 }
 
 bool far_gate_wait(uint64_t most_ns)
@@ -184,7 +189,7 @@ bool far_gate_wait(uint64_t most_ns)
 /* Those who waited are not here. */
 void far_gate_reset_in_child(void)
 {
-    far_spin_reset_in_child(&gate.lock);
+    far_mutex_reset_in_child(&gate.lock);
     far_list_init(&gate.waiting);
     gate.n = gate.coming = 0;
 }

@@ -5,13 +5,14 @@
  * up everybody. So while memory is short few are inside at once; the others sleep, and do not compete for processors either.
  *
  *   critical   what is left is for those inside: nobody gets in
- *   short      so many get in that a few for each processor are inside, not counting requests under way; and one more whenever
- *              nobody got in for a while, as those inside may wait for somebody in the queue
+ *   short      threads might need more for their scopes, if all were inside, than is left. So many get in that a few for each
+ *              processor are inside, not counting requests under way, and one more whenever nobody got in for a while, as those
+ *              inside may wait for somebody in the queue; but never more than there is memory for
  *   not short  all get in; outermost scopes begin without asking (epoch.h)
  *
- * Who took no memory since it got in passes by the queue, unless memory is critical: uses of what is here cost no wait.
+ * Who took no memory since it got in passes by the queue while there is memory: uses of what is here cost no wait.
  *
- * Synchronization: waiters are on their threads' stacks, signals blocked, linked under a spinlock. A waiter leaves when it was
+ * Synchronization: waiters are on their threads' stacks, signals blocked, linked under a lock. A waiter leaves when it was
  * let in, or by itself when the evacuator gets nowhere.
  */
 #ifndef FAR_CORE_OBJECT_GATE_H
@@ -26,6 +27,8 @@ void far_gate_note_taken(void);
 bool far_gate_is_open(void);
 /* Waits outside of scopes while local memory is short, as long as the evacuator gets on. false: it did not, and memory is short. */
 bool far_gate_wait(uint64_t most_ns);
+/* It is inside now, and shows it, or will not be. */
+void far_gate_passed(void);
 /* Lets those in who may get in now. */
 void far_gate_admit(void);
 /* How many wait. */

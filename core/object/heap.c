@@ -25,7 +25,7 @@
 #define HEAD_BYTES   8u
 #define PAD          (UINT64_C(1) << 63) /* a head that is no head: skip as many bytes as its low half says */
 #define ALIGN_FROM   1024u       /* bytes from which objects are aligned to a cache line */
-#define SEGMENT_LEAST (128u << 10)
+#define SEGMENT_LEAST (132u << 10) /* two of the largest objects, with their heads */
 #define SEGMENT_MOST  (1u << 20)
 #define LOOK_TICKS   2u           /* from when a segment is filled until it is looked at: by then what came ahead was used */
 #define SPARE_PARTS  4u           /* free granules kept for reuse: at most this part of the budget */
@@ -105,10 +105,11 @@ int far_heap_init(uint64_t window_bytes)
     while (!far_heap_base && bytes >= 128 * FAR_MIB);
     if (!far_heap_base)
         return -ENOMEM;
-    far_heap_base = far_align_up(far_heap_base, (uintptr_t)granule_bytes);
     far_heap_bytes = bytes;
-    if (heap.per_granule > 1)
+    if (heap.per_granule > 1) {
+        far_heap_base = far_align_up(far_heap_base, (uintptr_t)FAR_OS_HUGE_BYTES);
         far_vm_advise(far_heap_base, bytes, MADV_HUGEPAGE);
+    }
     heap.most = (uint32_t)far_min(bytes / granule_bytes, (uint64_t)NONE / heap.per_granule);
     heap.segments = reserve((uint64_t)heap.most * heap.per_granule * sizeof(*heap.segments));
     heap.granules = reserve(heap.most * sizeof(*heap.granules));

@@ -133,6 +133,7 @@ void far_object_rest(void)
     far_evacuate_memory_taken();
     if (far_now_ns() >= far_atomic_load_relaxed(&st.rest_ns) && !wait_for_memory(REST_NS))
         far_atomic_store_relaxed(&st.rest_ns, far_now_ns() + REST_AGAIN_NS);
+    far_gate_passed();
     far_signals_restore();
 }
 
@@ -140,11 +141,18 @@ static uint64_t enter(struct far_context *c)
 {
     uint64_t epoch;
 
-    if (!c->known)
+    if (!c->known) {
         pthread_setspecific(st.key, far_object_thread());
-    far_epoch_add(c, far_object_thread());
+        far_epoch_add(c, far_object_thread());
+        far_evacuate_look();
+    }
     epoch = far_epoch_current();
-    far_race_window(); /* until the thread shows it */
+    far_race_window();
+    /* The caller does so again; but the gate counts who is inside. */
+    c->frame = __builtin_frame_address(0);
+    far_atomic_store_relaxed(&c->epoch, epoch);
+    far_gate_passed();
+    far_race_window();
     return epoch;
 }
 

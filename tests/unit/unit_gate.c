@@ -80,6 +80,7 @@ static void *visit(void *arg)
     struct visitor *v = arg;
 
     v->ok = far_gate_wait(v->most_ns);
+    far_gate_passed();
     far_atomic_store_release(&v->place, far_atomic_add_relaxed(&n_back, 1u) + 1);
     return NULL;
 }
@@ -146,7 +147,7 @@ static void gate__first_come_first_served(void **unused)
     assert_int_equal(kicks, MOST);
     nobody_else_comes_back(0); /* memory is critical */
     insiders = 4 * far_os_processors();
-    far_atomic_store_release(&memory, 1u);
+    far_atomic_store_release(&memory, 1000u);
     for (unsigned i = 0; i < MOST; i++) {
         pass(250 * FAR_NS_PER_US); /* for one */
         wait_until_back(i + 1);
@@ -170,31 +171,48 @@ static void gate__so_many_as_there_are_processors_for(void **unused)
     wait_until_back(MOST);
 }
 
+/* Who was let in counts until it shows that it is inside. */
+static void gate__counts_who_is_coming(void **unused)
+{
+    memory = 1;
+    assert_true(far_gate_wait(FOREVER_S * FAR_NS_PER_SEC));
+    come(1, FOREVER_S * FAR_NS_PER_SEC);
+    pass(FAR_NS_PER_SEC / 2);
+    nobody_else_comes_back(0);
+    far_gate_passed();
+    wait_until_back(1);
+}
+
 static void gate__so_many_as_there_is_memory_for(void **unused)
 {
-    insiders = 4 * far_os_processors();
+    insiders = 3;
+    memory = 3;
     come(MOST, FOREVER_S * FAR_NS_PER_SEC);
     pass(FAR_NS_PER_SEC / 2); /* not even then */
     nobody_else_comes_back(0);
     far_atomic_store_relaxed(&is_short, false); /* that would be for all */
     nobody_else_comes_back(0);
-    far_atomic_store_relaxed(&memory, (uint32_t)MOST);
+    far_atomic_store_relaxed(&memory, 4u);
     wait_until_back(MOST);
 }
 
 static void gate__is_open_for_who_took_nothing(void **unused)
 {
     assert_false(far_gate_is_open()); /* critical */
-    memory = 1;
+    memory = insiders = 1;
+    assert_false(far_gate_is_open());
+    memory = 2;
     assert_true(far_gate_is_open());
     far_gate_note_taken();
     assert_false(far_gate_is_open());
     assert_true(far_gate_wait(FOREVER_S * FAR_NS_PER_SEC)); /* alone: it gets in at once */
+    far_gate_passed();
     assert_true(far_gate_is_open());
     far_gate_note_taken();
     is_short = false;
     assert_true(far_gate_is_open());
-    far_gate_wait(FOREVER_S * FAR_NS_PER_SEC);
+    assert_true(far_gate_wait(FOREVER_S * FAR_NS_PER_SEC));
+    far_gate_passed();
 }
 
 static void gate__waits_while_the_evacuator_gets_on(void **unused)
@@ -236,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gate__first_come_first_served, start, end),
         cmocka_unit_test_setup_teardown(gate__so_many_as_there_are_processors_for, start, end),
         cmocka_unit_test_setup_teardown(gate__so_many_as_there_is_memory_for, start, end),
+        cmocka_unit_test_setup_teardown(gate__counts_who_is_coming, start, end),
         cmocka_unit_test_setup_teardown(gate__is_open_for_who_took_nothing, start, end),
         cmocka_unit_test_setup_teardown(gate__waits_while_the_evacuator_gets_on, start, end),
         cmocka_unit_test_setup_teardown(gate__waits_no_longer_than_it_was_told, start, end),
