@@ -12,6 +12,7 @@ function(far_object_mutated name)
   target_link_libraries(${name}_mutated PRIVATE far_flags far_core_mutated far_server Threads::Threads)
 endfunction()
 
+far_object_program(object_crowd)
 foreach(name object_stress object_epoch)
   far_object_program(${name})
   far_object_mutated(${name})
@@ -62,6 +63,13 @@ set_property(TEST object_stress_unix_fork APPEND PROPERTY ENVIRONMENT STRESS_MEM
 far_object_stress(small tcp --seed 3 --most 256 --threads 2 --data 8M --local 4M)
 if(NOT FAR_SANITIZE)
   far_object_stress(many_threads unix --seed 4 --threads 100)
+  foreach(arguments "large;inproc;--hold;1;--bytes;65536" "large;unix;--hold;1;--bytes;65536" "large;tcp;--hold;1;--bytes;65536"
+      "many;unix;--hold;16;--bytes;4096" "small;unix;--hold;2;--bytes;512")
+    list(POP_FRONT arguments name transport)
+    add_test(NAME object_crowd.${name}.${transport} COMMAND ${PROJECT_SOURCE_DIR}/tests/stress/run.sh $<TARGET_FILE:farmemd> ${transport}
+      $<TARGET_FILE:object_crowd> --node @NODE@ ${arguments})
+    set_tests_properties(object_crowd.${name}.${transport} PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77 PROCESSORS 2)
+  endforeach()
   add_test(NAME object_epoch COMMAND object_epoch)
   add_test(NAME object_mutations COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/mutations.sh $<TARGET_FILE:object_stress_mutated>
     $<TARGET_FILE:object_epoch_mutated>)
