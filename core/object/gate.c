@@ -135,7 +135,12 @@ static bool leave(struct waiter *w)
 
 static bool is_first(const struct waiter *w)
 {
-    return far_atomic_load_relaxed(&gate.waiting.next) == &w->link;
+    bool first;
+
+    far_mutex_lock(&gate.lock);
+    first = far_list_first(&gate.waiting) == &w->link;
+    far_mutex_unlock(&gate.lock);
+    return first;
 }
 
 /* At most once a second. */
