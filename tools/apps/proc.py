@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -91,12 +92,13 @@ class Process:
         self.started = time.monotonic()
         self.popen = subprocess.Popen(argv, preexec_fn=begin_program, **popen_args)
         self.pid = self.popen.pid
-        self.stopping = threading.Event()
-        self.sampler = threading.Thread(target=self._sample, daemon=True)
-        self.sampler.start()
-        # Waits for far memory to begin, and prints the last counters when the program ends.
+        # Waits for far memory to begin, and prints the last counters and the peak resident set when the program ends.
         self.stat = farctl and subprocess.Popen([farctl, "stat", str(self.pid), "--final", "--json"],
                                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.stopping = threading.Event()
+        self.sampler = threading.Thread(target=self._sample, daemon=True)
+        if not farctl:
+            self.sampler.start()
 
     def _sample(self):
         while not self.stopping.wait(SAMPLE_S):
@@ -111,24 +113,29 @@ class Process:
     def wait(self, timeout=None):
         """Ends the program if it takes longer than that: TimeoutError."""
         m = self.measure
-        deadline = timeout and self.started + timeout
-        while True:
-            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-            if pid:
-                break
-            if deadline and time.monotonic() > deadline:
-                self.kill()
-                raise TimeoutError("%s did not end within %d s" % (self.popen.args[-1], timeout))
-            time.sleep(0.002)
+        if not self._ends_by(timeout and self.started + timeout):
+            self.kill()
+            raise TimeoutError("%s did not end within %d s" % (self.popen.args[-1], timeout))
         m.seconds = time.monotonic() - self.started
-        self.stopping.set()
-        self.sampler.join()
+        _, status, usage = os.wait4(self.pid, 0)
         self.popen.returncode = m.status = os.waitstatus_to_exitcode(status)
         m.cpu_s = usage.ru_utime + usage.ru_stime
         if self.stat:
             out = self.stat.communicate(timeout=10)[0]
             m.stat = json.loads(out) if out.strip() else None
+            m.peak_rss = m.stat["process"]["peak_rss_bytes"] if m.stat else 0
+        else:
+            self.stopping.set()
+            self.sampler.join()
         return m
+
+    def _ends_by(self, deadline):
+        """Waits for the end of the program, at most until then; whether it came."""
+        end = os.pidfd_open(self.pid)
+        try:
+            return bool(select.select([end], [], [], deadline and max(0, deadline - time.monotonic()))[0])
+        finally:
+            os.close(end)
 
     def kill(self):
         with contextlib.suppress(ProcessLookupError):
