@@ -5,16 +5,19 @@ directory, under a lock, and are the same for everybody who uses the same packag
 """
 import csv
 import fcntl
+import functools
 import hashlib
 import os
 import re
 import subprocess
+import types
 
 FIELDS = ("Package", "Version", "Section", "Priority", "Installed-Size", "Size", "Maintainer")
 HEADER = ("copy", "name", "version", "section", "priority", "installed_size", "size", "maintainer", "record")
 BYTES_PER_SET = 235 << 20  # of records, all copies together: more than 256 MiB once loaded
 
 
+@functools.cache
 def index_text():
     """The index as apt knows it; without package lists, what is installed here."""
     try:
@@ -27,14 +30,25 @@ def index_text():
     return text.decode("utf-8", "replace")
 
 
-def records(text):
+@functools.cache
+def index():
     """(fields, dependencies, the whole record) of each package."""
+    return list(records(index_text()))
+
+
+def records(text):
     for record in text.split("\n\n"):
         values = dict(re.findall(r"^([A-Za-z-]+): (.*)$", record, re.M))
         if "Package" not in values:
             continue
         depends = [re.split(r"[ (:|]", d.strip(), maxsplit=1)[0] for d in values.get("Depends", "").split(",")]
         yield [values.get(f, "") for f in FIELDS], [d for d in depends if d], record
+
+
+def csv_lines(rows):
+    lines = []
+    csv.writer(types.SimpleNamespace(write=lines.append)).writerows(rows)
+    return lines
 
 
 class Dataset:
@@ -46,31 +60,45 @@ class Dataset:
         self.scale = scale
         self.packages = os.path.join(self.dir, "packages.csv")
         self.depends = os.path.join(self.dir, "depends.csv")
-        self.lines = os.path.join(self.dir, "lines.txt")
         os.makedirs(self.dir, exist_ok=True)
-        with open(os.path.join(self.dir, "lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not os.path.exists(os.path.join(self.dir, "made")):
-                self._make()
-        with open(os.path.join(self.dir, "made")) as f:
+        made = os.path.join(self.dir, "made")
+        self._once(made, self._make_tables)
+        with open(made) as f:
             self.copies, self.rows = map(int, f.read().split())
 
-    def _make(self):
-        text = index_text()
-        every = list(records(text))
-        copies = max(1, -(-int(BYTES_PER_SET * self.scale) // len(text)))
-        with open(self.packages, "w", newline="") as p, open(self.depends, "w", newline="") as d, \
-                open(self.lines, "w") as lines:
-            packages, depends = csv.writer(p), csv.writer(d)
-            for copy in range(copies):
-                for number, (fields, wanted, record) in enumerate(every):
-                    packages.writerow([copy, *fields, record])
-                    depends.writerows([copy, fields[0], w] for w in wanted)
-                    # Scattered order, so that sorting has work to do.
-                    key = hashlib.md5(b"%d %d" % (copy, number)).hexdigest()
-                    lines.write("%s %s\n" % (key, record.replace("\n", " ")))
-        with open(os.path.join(self.dir, "made"), "w") as f:
-            f.write("%d %d\n" % (copies, copies * len(every)))
+    def _once(self, path, make):
+        """Has the file made, unless it is there."""
+        with open(os.path.join(self.dir, "lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not os.path.exists(path):
+                with open(path + ".new", "w") as f:
+                    make(f)
+                os.rename(path + ".new", path)
+
+    def _make_tables(self, made):
+        every = index()
+        copies = max(1, -(-int(BYTES_PER_SET * self.scale) // len(index_text())))
+        for path, rows in ((self.packages, ([*fields, record] for fields, _, record in every)),
+                           (self.depends, ([fields[0], w] for fields, wanted, _ in every for w in wanted))):
+            lines = csv_lines(rows)
+            with open(path, "w", newline="") as f:
+                for copy in range(copies):
+                    f.writelines("%d,%s" % (copy, line) for line in lines)
+        made.write("%d %d\n" % (copies, copies * len(every)))
+
+    @property
+    def lines(self):
+        """Path of the records, a line each."""
+        path = os.path.join(self.dir, "lines.txt")
+        self._once(path, self._make_lines)
+        return path
+
+    def _make_lines(self, lines):
+        for copy in range(self.copies):
+            for number, (_, _, record) in enumerate(index()):
+                # Scattered order, so that sorting has work to do.
+                key = hashlib.md5(b"%d %d" % (copy, number)).hexdigest()
+                lines.write("%s %s\n" % (key, record.replace("\n", " ")))
 
     def read(self):
         """(key, value) of every package, as bytes, in order."""

@@ -17,6 +17,10 @@ MIB = 1 << 20
 OUTSIDE = 48 * MIB
 
 
+def data_of(build, name):
+    return dataset.Dataset(os.path.join(build, "apps"), getattr(workloads.ALL[name], "share", 1.0))
+
+
 def run_plain(app):
     """(answer, peak resident set) of the program as it is."""
     plain = app.run(proc.Plain())
@@ -52,14 +56,16 @@ def main():
     parser.add_argument("--build", required=True, type=os.path.abspath, help="the build tree")
     parser.add_argument("--percent", type=int, nargs="+", default=[25])
     parser.add_argument("--timeout", type=int, default=workloads.TIMEOUT_S, help="seconds for each run")
-    parser.add_argument("--prepare", action="store_true", help="only make the input")
+    parser.add_argument("--prepare", nargs="+", metavar="APP", help="only make the input of these")
     parser.add_argument("--plain", action="store_true", help="only run the program as it is, and keep what it answers")
     parser.add_argument("--kept", action="store_true", help="compare with what --plain kept")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE for farctl run")
     args = parser.parse_args()
-    data = dataset.Dataset(os.path.join(args.build, "apps"), getattr(workloads.ALL.get(args.app), "share", 1.0))
     if args.prepare:
+        for name in args.prepare:
+            data_of(args.build, name)
         return 0
+    data = data_of(args.build, args.app)
     app = workloads.make(args.app, data, timeout=args.timeout)
     if app.lacks():
         print("skipped: apt-get install", app.lacks())
