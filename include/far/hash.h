@@ -59,6 +59,10 @@
 #ifndef FAR_HASH_H
 #define FAR_HASH_H
 
+#ifndef FAR_OBJECT_WARN
+#pragma GCC system_header
+#endif
+
 #include <sched.h>
 #include <sys/types.h>
 

@@ -287,12 +287,13 @@ static inline struct far_word *far_check_free_(struct far_word *w, const char *f
 /* What this thread's open scope dereferenced. Of clean objects that FAR_R returned also a sum: within an epoch nothing becomes
  * clean (that takes a grace period), so one that still is clean is as it was, or was written behind the library's back. */
 #define FAR_SUMMED_MOST_BYTES_ 4096
+struct far_sum_of_ {
+    size_t bytes; /* 0: not known */
+    uint64_t sum;
+};
 struct far_sight_ {
     struct far_seen at[FAR_SEEN_MOST];
-    struct far_sum_ {
-        size_t bytes; /* 0: not known */
-        uint64_t sum;
-    } sums[FAR_SEEN_MOST];
+    struct far_sum_of_ sums[FAR_SEEN_MOST];
     unsigned n;
     uint64_t epoch;
 };
@@ -318,7 +319,7 @@ __attribute__((noinline, unused)) static void far_seen_note_(struct far_word *w,
                                                              const char *file, int line)
 {
     struct far_sight_ *s = &far_sight_;
-    struct far_sum_ sum = {0, 0};
+    struct far_sum_of_ sum = {0, 0};
     unsigned i = 0;
 
     if (s->epoch != far_context_.epoch)

@@ -1,9 +1,13 @@
-// Containers from C++: everything that their headers offer, compiled and used.
+// Far objects and containers from C++: everything that the headers offer, compiled and used.
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 
 #include "far/ahead.h"
 #include "far/array.h"
+#include "far/far.h"
+#include "far/hash.h"
 #include "far/list.h"
 #include "far/queue.h"
 #include "far/stack.h"
@@ -115,8 +119,59 @@ static void ways()
         FAR_FREE(o);
 }
 
+static int visit(const void *key, size_t key_bytes, const void *value, size_t value_bytes, void *arg)
+{
+    CHECK(key && key_bytes == 3 && value && value_bytes == 2);
+    ++*static_cast<int *>(arg);
+    return 0;
+}
+
+static void tables()
+{
+    const far_hash_options options = {};
+    struct far_hash *h = far_hash_new(&options);
+    char value[8], other[8];
+    far_hash_query q[2] = {{"one", 3, value, sizeof(value), 0}, {"two", 3, other, sizeof(other), 0}};
+    int visited = 0;
+
+    CHECK(h && far_hash_put(h, "one", 3, "1.", 2, 0) == 0 && far_hash_put(h, "one", 3, "1,", 2, FAR_HASH_NT) == 1);
+    CHECK(far_hash_get(h, "one", 3, value, sizeof(value), 0) == 2 && value[1] == ',');
+    far_hash_get_many(h, q, 2, 0);
+    CHECK(q[0].value_bytes == 2 && q[1].value_bytes == -1);
+    CHECK(far_hash_each(h, visit, &visited, 0) == 0 && visited == 1 && far_hash_count(h) == 1);
+    CHECK(far_hash_remove(h, "one", 3, 0) == 0 && far_hash_count(h) == 0);
+    far_hash_free(h);
+}
+
+static void objects()
+{
+    FAR_AUTO(rows) r = {};
+    FAR(rows) s;
+
+    FAR_REGION("rows")
+        CHECK(FAR_NEW(r, rows));
+    FAR_SCOPE {
+        FAR_W_NT(r)->number = 1;
+        FAR_SCOPE_CHECKPOINT();
+        FAR_SCOPE
+            CHECK(FAR_R(r)->number + FAR_R_NT(r)->number == 2 && FAR_IS_NULL(FAR_R(r)->point));
+    }
+    CHECK(FAR_FETCH(r) == 0 && (FAR_FLUSH(r) == 0 || errno == EBUSY) && FAR_PIN(r)->number == 1);
+    FAR_UNPIN(r);
+    FAR_PREFETCH(r);
+    FAR_HOT(r);
+    FAR_COLD(r);
+    CHECK(FAR_IS_HERE(r) >= 0);
+    s = FAR_RELEASE(r);
+    CHECK(FAR_IS_NULL(r) && !FAR_IS_SAME(r, s));
+    FAR_FREE(s);
+    FAR_SET_NULL(s);
+}
+
 int main()
 {
+    objects();
+    tables();
     arrays();
     lists();
     ways();
