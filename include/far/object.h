@@ -295,9 +295,17 @@ struct far_sight_ {
     struct far_seen at[FAR_SEEN_MOST];
     struct far_sum_of_ sums[FAR_SEEN_MOST];
     unsigned n;
+    int busy; /* the thread is at it: its signal handlers note nothing */
     uint64_t epoch;
 };
 __attribute__((weak, visibility("hidden"))) __thread struct far_sight_ far_sight_;
+
+static inline void far_sight_set_busy_(int busy)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&far_sight_.busy, busy, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
 
 /* FNV-1a. */
 static inline uint64_t far_sum_(const unsigned char *p, size_t n)
@@ -314,11 +322,10 @@ static inline int far_is_clean_(const struct far_word *w)
     return !__atomic_load_n(&w->dirty, __ATOMIC_ACQUIRE);
 }
 
-/* summed: bytes to sum, of an object that is only read. */
-__attribute__((noinline, unused)) static void far_seen_note_(struct far_word *w, const void *p, size_t summed,
-                                                             const char *file, int line)
+/* The thread is busy with s. */
+static inline void far_seen_keep_(struct far_sight_ *s, struct far_word *w, const void *p, size_t summed, const char *file,
+                                  int line)
 {
-    struct far_sight_ *s = &far_sight_;
     struct far_sum_of_ sum = {0, 0};
     unsigned i = 0;
 
@@ -343,12 +350,25 @@ __attribute__((noinline, unused)) static void far_seen_note_(struct far_word *w,
     s->n += i == s->n;
 }
 
-/* The outermost scope ends. */
+/* summed: bytes to sum, of an object that is only read. */
+__attribute__((noinline, unused)) static void far_seen_note_(struct far_word *w, const void *p, size_t summed,
+                                                             const char *file, int line)
+{
+    if (__atomic_load_n(&far_sight_.busy, __ATOMIC_RELAXED))
+        return;
+    far_sight_set_busy_(1);
+    far_seen_keep_(&far_sight_, w, p, summed, file, line);
+    far_sight_set_busy_(0);
+}
+
+/* The outermost scope ends. Whoever was busy before and did not come back, a handler's siglongjmp took away. */
 __attribute__((noinline, unused)) static void far_seen_end_(void)
 {
     struct far_sight_ *s = &far_sight_;
-    unsigned n = s->epoch == far_context_.epoch ? s->n : 0;
+    unsigned n;
 
+    far_sight_set_busy_(1);
+    n = s->epoch == far_context_.epoch ? s->n : 0;
     s->n = 0;
     for (unsigned i = 0; i < n; i++)
         /* Who writes says so first; so what is seen to be clean after the sum was clean before it. */
@@ -357,6 +377,7 @@ __attribute__((noinline, unused)) static void far_seen_end_(void)
             far_fail_(s->at[i].file, s->at[i].line, "a far object was written through the pointer of FAR_R");
     if (n && far_watches_())
         far_object_abi_()->leave(&far_context_, s->at, n);
+    far_sight_set_busy_(0);
 }
 
 #define FAR_CHECK_(w)      far_check_((w), __FILE__, __LINE__)
