@@ -200,20 +200,42 @@ FAR_INLINE_ void far_scope_move_(struct far_scope *s)
     FAR_DECLARE(T);                                                                                                \
     __attribute__((unused)) static struct far_type far_type_##T = {#T, NULL, 0, 0, 0}
 
-/* FAR_TYPE(T, field, ...): freeing a T frees what these fields of it name: handles, or arrays of them (up to 16 fields). After
- * FAR_DECLARE(T) and the struct. */
+/* FAR_TYPE(T, field, ...): freeing a T frees what these fields of it name: handles, or arrays of them (up to 16 fields; nothing
+ * else compiles). After FAR_DECLARE(T) and the struct. */
 #define FAR_TYPE(T, ...)                                                                                           \
     FAR_STATIC_ASSERT_(sizeof(T) <= FAR_OBJECT_UNIT_BYTES, "a type that owns far fields has at most 64 KiB");          \
     static const struct far_field far_fields_##T[] = {FAR_FIELDS_(T, __VA_ARGS__)};                                \
     __attribute__((unused)) static struct far_type far_type_##T = {                                                \
         #T, far_fields_##T, sizeof(far_fields_##T) / sizeof(far_fields_##T[0]), 0, (uint32_t)sizeof(T)}
 
+/* How many handles a field has, known when it compiles. In C `&field`, or the field where that is an array, points to what to
+ * look at; once more for arrays of arrays. */
+#define FAR_NO_HANDLE_ "FAR_TYPE: a field that is neither a handle nor an array of handles"
 #ifdef __cplusplus
 #define FAR_STATIC_ASSERT_ static_assert
+extern "C++" {
+template <typename F> struct far_handles_ {
+    static_assert(__is_union(F) && sizeof(F) == sizeof(struct far_word *), FAR_NO_HANDLE_);
+    static constexpr uint32_t count = sizeof(F) / sizeof(F::word);
+};
+template <typename F, size_t n> struct far_handles_<F[n]> {
+    static constexpr uint32_t count = n * far_handles_<F>::count;
+};
+}
+#define FAR_HANDLES_(T, f) far_handles_<__typeof__(((T *)0)->f)>::count
 #else
 #define FAR_STATIC_ASSERT_ _Static_assert
+#define FAR_UNION_CLASS_ 13 /* what __builtin_classify_type says of a union */
+#define FAR_IS_ARRAY_(x) (!__builtin_types_compatible_p(__typeof__(x), __typeof__((0, (x)))))
+#define FAR_FIRST_(p)    __builtin_choose_expr(FAR_IS_ARRAY_(*(p)), *(p), (p))
+#define FAR_FIRST_OF_FIELD_(T, f) FAR_FIRST_(FAR_FIRST_(&((T *)0)->f))
+#define FAR_HANDLES_(T, f)                                                                                         \
+    ((uint32_t)(sizeof(((T *)0)->f) / sizeof(struct {                                                              \
+        FAR_STATIC_ASSERT_(__builtin_classify_type(*FAR_FIRST_OF_FIELD_(T, f)) == FAR_UNION_CLASS_, FAR_NO_HANDLE_);  \
+        __typeof__(FAR_FIRST_OF_FIELD_(T, f)->word) one;                                                           \
+    })))
 #endif
-#define FAR_FIELD_(T, f) {(uint32_t)offsetof(T, f), (uint32_t)(sizeof(((T *)0)->f) / sizeof(struct far_word *))}
+#define FAR_FIELD_(T, f) {(uint32_t)offsetof(T, f), FAR_HANDLES_(T, f)}
 #define FAR_COUNT_(_16, _15, _14, _13, _12, _11, _10, _9, _8, _7, _6, _5, _4, _3, _2, _1, n, ...) n
 #define FAR_FIELDS_(T, ...)                                                                                        \
     FAR_GLUE2_(FAR_FIELDS_, FAR_COUNT_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0))     \

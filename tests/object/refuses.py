@@ -74,8 +74,9 @@ TYPES = Group("""
 #include <far/object.h>
 typedef struct leaf { long key; } leaf;
 FAR_PLAIN(leaf);
-#define NODE(T) typedef struct T T; FAR_DECLARE(T); struct T { long key; FAR(T) next; FAR(leaf) leaves[4]; }
-NODE(a1); NODE(a2); NODE(a3); NODE(a4);
+#define NODE(T) typedef struct T T; FAR_DECLARE(T); struct T { long key; T *plain; FAR(T) next; \\
+    FAR(leaf) leaves[4], table[2][3]; union { long l; void *p; } other; FAR(leaf) *array; }
+NODE(a1); NODE(a2); NODE(a3); NODE(a4); NODE(a5); NODE(a6); NODE(a7); NODE(a8);
 """, "", "", "", [
     tuple(at_file_scope(text) for text in pair) for pair in (
         ("FAR_TYPE(a1, next, leaves);", "FAR_TYPE(a1, next, trips);"),
@@ -83,6 +84,10 @@ NODE(a1); NODE(a2); NODE(a3); NODE(a4);
          "typedef struct big { char c[65537]; FAR(leaf) l; } big; FAR_DECLARE(big); FAR_TYPE(big, l);"),
         ("FAR_TYPE(a3, next); void f(void); void f(void) { FAR_SCOPED; FAR_SCOPE_CHECKPOINT(); }",
          "FAR_TYPE(a3, next); void f(void); void f(void) { FAR_SCOPE_CHECKPOINT(); }"),
+        ("FAR_TYPE(a5, next, leaves, table);", "FAR_TYPE(a5, next, key);"),
+        ("FAR_TYPE(a6, table, next);", "FAR_TYPE(a6, plain, next);"),
+        ("FAR_TYPE(a7, table);", "FAR_TYPE(a7, other);"),
+        ("FAR_TYPE(a8, leaves);", "FAR_TYPE(a8, array);"),
         ("FAR_TYPE(a4, %s);" % ", ".join(["next"] * 16), "FAR_TYPE(a4, %s);" % ", ".join(["next"] * 17)),
     )
 ])
