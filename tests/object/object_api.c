@@ -136,7 +136,7 @@ static void auto__until_block_ends(void **state)
     before = rig_counter(FAR_C_objects);
     for (int i = 0; i < 100; i++) {
         FAR_AUTO(page) a = {NULL};
-        FAR_AUTO(page) b = {NULL};
+        FAR_AUTO(page, b);
 
         assert_true(FAR_NEW(a, page));
         if (i == 50) {

@@ -67,6 +67,7 @@ void take(FAR(node) n, FAR(leaf) l);
     ("(void)FAR_NEW(l, leaf);", "(void)FAR_NEW(l, short);"),
     ("FAR(int) k = {NULL}; (void)k;", "FAR(short) k = {NULL}; (void)k;"),
     ("FAR_FREE(n);", "FAR_FREE(p);"),
+    ("FAR_AUTO(node, a); n = FAR_RELEASE(a);", "FAR_AUTO(leaf, a); n = FAR_RELEASE(a);"),
     ("FAR_AUTO(node) a = {NULL}; n = FAR_RELEASE(a);", "FAR_AUTO(leaf) a = {NULL}; n = FAR_RELEASE(a);"),
 ])
 
