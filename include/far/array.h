@@ -74,7 +74,7 @@ extern "C" {
 #define FAR_ARRAY_DECLARE_CHUNKED(T, bytes)                                                                        \
     FAR_STATIC_ASSERT_((bytes) <= FAR_OBJECT_UNIT_BYTES && sizeof(T) <= FAR_OBJECT_UNIT_BYTES,                        \
                        "chunks have 64 KiB at most");                                                                \
-    FAR_ALIGNED_(T);                          \
+    FAR_SUITS_(T);                                                                                                 \
     __attribute__((unused)) static struct far_type far_array_type_##T = {#T "[]", NULL, 0, 0, 0};                     \
     FAR_ARRAY_DECLARE_(T, bytes, 1);                                                                               \
     FAR_ARRAY_DECLARE_(T, bytes, 2);                                                                               \

@@ -89,7 +89,7 @@ struct far_list_iter {
 #define FAR_LIST_DECLARE_CHUNKED(T, bytes)                                                                         \
     FAR_STATIC_ASSERT_((bytes) <= FAR_OBJECT_UNIT_BYTES && sizeof(T) <= FAR_OBJECT_UNIT_BYTES,                        \
                        "chunks have 64 KiB at most");                                                                \
-    FAR_ALIGNED_(T);                          \
+    FAR_SUITS_(T);                                                                                                 \
     __attribute__((unused)) static struct far_type far_list_type_##T = {#T " list", NULL, 0, 0, 0};                   \
     typedef union far_list_iter_##T {                                                                              \
         struct far_list_iter iter;                                                                                 \

@@ -439,10 +439,17 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
     return __builtin_mul_overflow(bytes, n, &all) ? SIZE_MAX : all;
 }
 
-/* Small objects stand close together: 8 bytes, as a head takes. Those of 1 KiB and more begin at a cache line. */
-#define FAR_ALIGNED_(T)                                                                                            \
-    FAR_STATIC_ASSERT_(__alignof__(T) <= 8 || (__alignof__(T) <= 64 && sizeof(T) >= 1024),                              \
-                       "a far object is aligned to 8 bytes, from 1 KiB on to 64: this type wants more")
+/* Small objects stand close together: 8 bytes, as a head takes. Those of 1 KiB and more begin at a cache line. And they are moved
+ * as bytes, made as zeros and freed without a destructor. */
+#ifdef __cplusplus
+#define FAR_IS_BYTES_(T) __is_trivially_copyable(T)
+#else
+#define FAR_IS_BYTES_(T) 1
+#endif
+#define FAR_SUITS_(T)                                                                                              \
+    FAR_STATIC_ASSERT_(__alignof__(T) <= 8 || (__alignof__(T) <= 64 && sizeof(T) >= 1024),                         \
+                       "a far object is aligned to 8 bytes, from 1 KiB on to 64: this type wants more");           \
+    FAR_STATIC_ASSERT_(FAR_IS_BYTES_(T), "a far object is moved as bytes: its type must be trivially copyable")
 
 /* FAR_NEW(h, T): a zeroed T, named by h, which is a FAR(T). True; or false with h null and errno ENOMEM. FAR_NEW_N: n of them
  * in a row, FAR_R(h)[i]. */
@@ -450,7 +457,7 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
 #define FAR_NEW_N(h, T, n) FAR_NEW_BYTES_(h, T, far_array_bytes_(sizeof(T), (n)))
 #define FAR_NEW_BYTES_(h, T, bytes_)                                                                               \
     __extension__({                                                                                                \
-        FAR_ALIGNED_(T);                          \
+        FAR_SUITS_(T);                                                                                             \
         far_handle_##T far_new_ = {far_create_(&far_type_##T, (bytes_), 1)};                                       \
         (h) = far_new_;                                                                                            \
         far_new_.word != NULL;                                                                                     \

@@ -149,6 +149,21 @@ extern FAR_LIST(other) k;
     (at_file_scope(""), at_file_scope("FAR_ARRAY_DECLARE_CHUNKED(fits, 65537);")),
 ])
 
+# Of C++ alone: what is not just bytes.
+NOT_BYTES = Group("""
+#include "far/array.h"
+#include "far/list.h"
+struct bytes { int x; };
+struct dies { int x; ~dies() {} };
+FAR_PLAIN(bytes);
+FAR_PLAIN(dies);
+""", "void use{n}(FAR(bytes) b, FAR(dies) d)", "    (void)b; (void)d;\n", "", [
+    ("(void)FAR_NEW(b, bytes);", "(void)FAR_NEW(d, dies);"),
+    ("(void)FAR_NEW_N(b, bytes, 2);", "(void)FAR_NEW_N(d, dies, 2);"),
+    (at_file_scope("FAR_LIST_DECLARE(bytes);"), at_file_scope("FAR_LIST_DECLARE(dies);")),
+    (at_file_scope("FAR_ARRAY_DECLARE(bytes);"), at_file_scope("FAR_ARRAY_DECLARE(dies);")),
+])
+
 
 def compile_program(compiler, include, program, *flags):
     language = ["-x", "c++", "-std=gnu++17"] if "++" in compiler else ["-x", "c", "-std=gnu11"]
@@ -179,7 +194,7 @@ def main():
     include, compilers = sys.argv[1], sys.argv[2:]
     tried, failed = 0, False
     for compiler in compilers:
-        for group in (HANDLES, TYPES, CONTAINERS):
+        for group in (HANDLES, TYPES, CONTAINERS) + ((NOT_BYTES,) if "++" in compiler else ()):
             tried += len(group.cases)
             for sentence in check(compiler, include, group):
                 print("%s: %s" % (compiler, sentence))
