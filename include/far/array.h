@@ -67,28 +67,29 @@ extern "C" {
 
 #define FAR_ARRAY(...) FAR_ARRAY_PICK_(__VA_ARGS__, FAR_ARRAY_OF_RANK_, FAR_ARRAY_OF_, 0)(__VA_ARGS__)
 #define FAR_ARRAY_PICK_(a, b, name, ...) name
-#define FAR_ARRAY_OF_(T) far_array_##T##_1
-#define FAR_ARRAY_OF_RANK_(T, rank) far_array_##T##_##rank
+#define FAR_ARRAY_OF_(T) far_array_of_##T##_1
+#define FAR_ARRAY_OF_RANK_(T, rank) far_array_of_##T##_##rank
 
 #define FAR_ARRAY_DECLARE(T) FAR_ARRAY_DECLARE_CHUNKED(T, FAR_CHUNK_BYTES)
 #define FAR_ARRAY_DECLARE_CHUNKED(T, bytes)                                                                        \
     FAR_STATIC_ASSERT_((bytes) <= FAR_OBJECT_UNIT_BYTES && sizeof(T) <= FAR_OBJECT_UNIT_BYTES,                        \
-                       "chunks have 64 KiB at most");                                                                \
+                       "chunks have 64 KiB at most");                                                              \
     FAR_SUITS_(T);                                                                                                 \
-    __attribute__((unused)) static struct far_type far_array_type_##T = {#T "[]", NULL, 0, 0, 0};                     \
+    __attribute__((unused)) static struct far_type far_array_type_of_##T = {#T "[]", NULL, 0, 0, 0};               \
+    typedef T far_array_item_of_##T; /* as far_named_##T */                                                        \
     FAR_ARRAY_DECLARE_(T, bytes, 1);                                                                               \
     FAR_ARRAY_DECLARE_(T, bytes, 2);                                                                               \
     FAR_ARRAY_DECLARE_(T, bytes, 3);                                                                               \
     FAR_ARRAY_DECLARE_(T, bytes, 4)
 #define FAR_ARRAY_DECLARE_(T, bytes, rank)                                                                         \
-    typedef struct far_array_##T##_##rank {                                                                        \
+    typedef struct far_array_of_##T##_##rank {                                                                     \
         union {                                                                                                    \
-            struct far_word *words; /* one per chunk */                                                            \
-            T *type_;               /* never used, as below: they say what it is of */                             \
-            char (*chunk_)[(bytes) < sizeof(T) ? sizeof(T) : (bytes)];                                             \
+            struct far_word *words;       /* one per chunk */                                                      \
+            far_array_item_of_##T *type_; /* never used, as below: they say what it is of */                       \
+            char (*chunk_)[(bytes) < sizeof(far_array_item_of_##T) ? sizeof(far_array_item_of_##T) : (bytes)];     \
         };                                                                                                         \
         size_t extent[rank];                                                                                       \
-    } far_array_##T##_##rank
+    } far_array_of_##T##_##rank
 
 /* Constants of the array's type: log2 of the items per chunk; its rank. */
 #define FAR_ARRAY_SHIFT_(a) (63u - (unsigned)__builtin_clzll(sizeof(*(a).chunk_) / sizeof(*(a).type_)))
@@ -185,7 +186,7 @@ __attribute__((unused)) static void far_array_free_(struct far_word *words, size
 /* FAR_ARRAY_NEW(a, T, extent, ...): a zeroed array, named by a. True; or false with a null and errno. */
 #define FAR_ARRAY_NEW(a, T, ...)                                                                                   \
     __extension__({                                                                                                \
-        FAR_GLUE2_(far_array_##T##_, FAR_ARGS_(__VA_ARGS__)) far_made_;                                            \
+        FAR_GLUE2_(far_array_of_##T##_, FAR_ARGS_(__VA_ARGS__)) far_made_;                                         \
         far_made_.words = FAR_ARRAY_CREATE_(far_made_, T, __VA_ARGS__, 1, 1, 1, 0);                                \
         if (!far_made_.words)                                                                                      \
             memset(&far_made_, 0, sizeof(far_made_));                                                              \
@@ -193,7 +194,7 @@ __attribute__((unused)) static void far_array_free_(struct far_word *words, size
         far_made_.words != NULL;                                                                                   \
     })
 #define FAR_ARRAY_CREATE_(a, T, e0, e1, e2, e3, ...)                                                               \
-    far_array_new_(&far_array_type_##T, sizeof(T), FAR_ARRAY_SHIFT_(a), (a).extent, FAR_ARRAY_RANK_(a), e0, e1, e2, e3)
+    far_array_new_(&far_array_type_of_##T, sizeof(T), FAR_ARRAY_SHIFT_(a), (a).extent, FAR_ARRAY_RANK_(a), e0, e1, e2, e3)
 
 /* Frees the array, and what its items own. Null is fine. Handles stay as they are and must not be used any more. */
 #define FAR_ARRAY_FREE(a, T)                                                                                       \

@@ -82,32 +82,33 @@ struct far_list_iter {
 
 /* --- types */
 
-#define FAR_LIST(T)      far_list_##T
-#define FAR_LIST_ITER(T) far_list_iter_##T
+#define FAR_LIST(T)      far_list_of_##T
+#define FAR_LIST_ITER(T) far_list_iter_of_##T
 
 #define FAR_LIST_DECLARE(T) FAR_LIST_DECLARE_CHUNKED(T, FAR_CHUNK_BYTES)
 #define FAR_LIST_DECLARE_CHUNKED(T, bytes)                                                                         \
     FAR_STATIC_ASSERT_((bytes) <= FAR_OBJECT_UNIT_BYTES && sizeof(T) <= FAR_OBJECT_UNIT_BYTES,                        \
-                       "chunks have 64 KiB at most");                                                                \
+                       "chunks have 64 KiB at most");                                                              \
     FAR_SUITS_(T);                                                                                                 \
-    __attribute__((unused)) static struct far_type far_list_type_##T = {#T " list", NULL, 0, 0, 0};                   \
-    typedef union far_list_iter_##T {                                                                              \
+    __attribute__((unused)) static struct far_type far_list_type_of_##T = {#T " list", NULL, 0, 0, 0};             \
+    typedef T far_list_item_of_##T; /* as far_named_##T */                                                         \
+    typedef union far_list_iter_of_##T {                                                                           \
         struct far_list_iter iter;                                                                                 \
-        T *type_; /* never used, as below: they say what it is of */                                               \
-    } far_list_iter_##T;                                                                                           \
-    typedef union far_list_##T {                                                                                   \
+        far_list_item_of_##T *type_; /* never used, as below: they say what it is of */                            \
+    } far_list_iter_of_##T;                                                                                        \
+    typedef union far_list_of_##T {                                                                                \
         struct far_list list;                                                                                      \
-        T *type_;                                                                                                  \
-        far_list_iter_##T *iter_;                                                                                  \
-        char (*chunk_)[(bytes) < sizeof(T) ? sizeof(T) : (bytes)];                                                 \
-    } far_list_##T
+        far_list_item_of_##T *type_;                                                                               \
+        far_list_iter_of_##T *iter_;                                                                               \
+        char (*chunk_)[(bytes) < sizeof(far_list_item_of_##T) ? sizeof(far_list_item_of_##T) : (bytes)];           \
+    } far_list_of_##T
 
 /* FAR_LIST_INIT(l, T): l is an empty list of T. */
 #define FAR_LIST_INIT(l, T)                                                                                        \
     __extension__({                                                                                                \
-        far_list_##T *far_list_ = &(l);                                                                            \
+        far_list_of_##T *far_list_ = &(l);                                                                         \
         FAR_STATIC_ASSERT_(FAR_IS_TYPE_((l).type_, T *), "a list of this type");                                   \
-        far_list_init_(&far_list_->list, &far_list_type_##T, &far_type_##T, sizeof(T),                             \
+        far_list_init_(&far_list_->list, &far_list_type_of_##T, &far_type_##T, sizeof(T),                          \
                        sizeof(*far_list_->chunk_) / sizeof(T));                                                    \
     })
 static inline void far_list_init_(struct far_list *l, struct far_type *chunk_type, const struct far_type *item_type,

@@ -190,9 +190,10 @@ FAR_INLINE_ void far_scope_move_(struct far_scope *s)
 /* FAR(T) may be named after FAR_DECLARE(T) or FAR_PLAIN(T); T is a typedef name, complete or not. */
 #define FAR(T) far_handle_##T
 #define FAR_DECLARE(T)                                                                                             \
+    typedef T far_named_##T; /* in C++ a member could hide a T of its name */                                      \
     typedef union far_handle_##T {                                                                                 \
         struct far_word *word;                                                                                     \
-        T *type_; /* never used: it says what the word is of */                                                    \
+        far_named_##T *type_; /* never used: it says what the word is of */                                        \
     } far_handle_##T
 
 /* T owns nothing: freeing one frees its bytes. Declares FAR(T). */

@@ -93,9 +93,15 @@ NODE(a1); NODE(a2); NODE(a3); NODE(a4); NODE(a5); NODE(a6); NODE(a7); NODE(a8);
     )
 ])
 
+# Types may bear any name: also one that means something in the headers.
 CONTAINERS = Group("""
 #include "far/array.h"
+#include "far/hash.h"
 #include "far/list.h"
+#define EVERYTHING(T) typedef struct { int x; } T; FAR_PLAIN(T); FAR_ARRAY_DECLARE(T); FAR_LIST_DECLARE(T)
+EVERYTHING(node); EVERYTHING(iter); EVERYTHING(list); EVERYTHING(array); EVERYTHING(hash); EVERYTHING(type); EVERYTHING(of);
+EVERYTHING(word); EVERYTHING(words); EVERYTHING(extent); EVERYTHING(x); EVERYTHING(x_1); EVERYTHING(type_x); EVERYTHING(iter_x);
+EVERYTHING(of_x); EVERYTHING(iter_of_x); EVERYTHING(type_of_x); EVERYTHING(item_of_x); EVERYTHING(type_of_x_1);
 typedef struct { int x; } item;
 typedef struct { int x; } other;
 FAR_PLAIN(item);
