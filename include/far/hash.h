@@ -890,8 +890,8 @@ __attribute__((unused)) static struct far_hash *far_hash_new(const struct far_ha
 /* Frees the table and all that is in it. NULL is fine. */
 __attribute__((unused)) static void far_hash_free(struct far_hash *h);
 
-/* Sets the value of a key. 0: the key is new, 1: the value was replaced; -1 with errno: ENOMEM, EINVAL (key and value above
- * 1 GiB); then nothing has changed. flags: 0 or FAR_HASH_NT. */
+/* Sets the value of a key. 0: the key is new, 1: the value was replaced; -1 with errno: ENOMEM, EINVAL (key or value
+ * of about 512 MiB, or more); then nothing has changed. flags: 0 or FAR_HASH_NT. */
 __attribute__((unused)) static int far_hash_put(struct far_hash *h, const void *key, size_t key_bytes, const void *value,
                                                 size_t value_bytes, int flags)
 {
