@@ -30,6 +30,8 @@
  *   - `break` and `continue` in FAR_SCOPE { } leave its block only, as with FAR_REGION. `return`, `goto`, C++ exceptions and
  *     pthread_exit out of a scope close it. longjmp closes the scopes of functions that it leaves, with the library only: not
  *     one that the function itself that called setjmp began after it.
+ *   - FAR_SCOPED behind a `case` wants a block of its own, `case 1: { FAR_SCOPED; ... }`: who jumps past it would close what was
+ *     not opened.
  *   - Write through FAR_W only. FAR_R returns a pointer to const.
  *   - FAR_FREE at any time, once. Threads that are in a scope may go on with what they hold until they leave it.
  *   - FAR_R and FAR_W may be used in signal handlers; FAR_NEW and FAR_FREE not (as malloc and free). Those may sleep some
@@ -575,6 +577,16 @@ static inline void far_prefetch_(struct far_word *const *w, size_t n, int mode)
         abi->prefetch(w, n, mode);
 }
 
+static inline int far_fetch_one_(struct far_word *w, int mode)
+{
+    return far_fetch_(&w, 1, mode);
+}
+
+static inline void far_prefetch_one_(struct far_word *w, int mode)
+{
+    far_prefetch_(&w, 1, mode);
+}
+
 static inline int far_flush_(struct far_word *w)
 {
     const struct far_object_abi *abi = far_object_abi_();
@@ -617,9 +629,9 @@ static inline int far_is_here_(const struct far_word *w)
 
 /* Brings the object here; waits. 0, or -1 with errno EIO: it is lost. Of one above 64 KiB each page comes that is away; those
  * that were first may be away again when the last ones come. */
-#define FAR_FETCH(h)    far_fetch_(&(h).word, 1, FAR_MODE_READ)
+#define FAR_FETCH(h)    far_fetch_one_((h).word, FAR_MODE_READ)
 /* Starts to bring it; does not wait, and does nothing while local memory is short. */
-#define FAR_PREFETCH(h) far_prefetch_(&(h).word, 1, FAR_MODE_READ)
+#define FAR_PREFETCH(h) far_prefetch_one_((h).word, FAR_MODE_READ)
 /* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope), or
  * EOPNOTSUPP (above 64 KiB: pages go by themselves). */
 #define FAR_FLUSH(h)    far_flush_(FAR_CHECK_LIVE_((h).word))

@@ -44,6 +44,7 @@ FAR_PLAIN(leaf);
 struct node { long key; FAR(node) next; FAR(leaf) leaves[4]; char name[8]; };
 FAR_TYPE(node, next, leaves);
 void take(FAR(node) n, FAR(leaf) l);
+FAR(node) first(void);
 """, "FAR(node) use{n}(FAR(node) n, FAR(node) m, FAR(leaf) l, node *p)",
     "    FAR_SCOPED;\n    (void)n; (void)m; (void)l; (void)p;\n", "    return n;", [
     ("p->key = FAR_R(n)->key;", "p->key = n->key;"),
@@ -67,6 +68,7 @@ void take(FAR(node) n, FAR(leaf) l);
     ("(void)FAR_NEW(l, leaf);", "(void)FAR_NEW(l, short);"),
     ("FAR(int) k = {NULL}; (void)k;", "FAR(short) k = {NULL}; (void)k;"),
     ("FAR_FREE(n);", "FAR_FREE(p);"),
+    ("FAR_PREFETCH(first()); if (FAR_FETCH(first()) < 0) FAR_FREE(first());", "FAR_PREFETCH(first);"),
     ("FAR_AUTO(node, a); n = FAR_RELEASE(a);", "FAR_AUTO(leaf, a); n = FAR_RELEASE(a);"),
     ("FAR_AUTO(node) a = {NULL}; n = FAR_RELEASE(a);", "FAR_AUTO(leaf) a = {NULL}; n = FAR_RELEASE(a);"),
 ])
