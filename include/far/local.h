@@ -33,7 +33,7 @@ struct far_local_state {
     uint64_t epoch;
     struct far_context *contexts;
     struct far_local_block *limbo, **limbo_end; /* oldest first */
-    size_t waiting;                             /* blocks in limbo and in fresh */
+    size_t waiting;                             /* far_local_weight_ of what is in limbo and in fresh */
     pthread_key_t key;
     int has_key;
     int ready; /* 1: key and membarrier are there; 2: one of them is not, nothing is ever freed */
@@ -51,7 +51,8 @@ __attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIAL
 #endif
 
 #define FAR_LOCAL_ALIGN_FROM 1024 /* bytes from which objects are aligned to 64; malloc's 16 else */
-#define FAR_LOCAL_BATCH 256 /* blocks that are freed before it is looked whether they can go */
+#define FAR_LOCAL_BATCH 256 /* blocks, or pages of them, that are freed before it is looked whether they can go */
+#define FAR_LOCAL_PAGE 4096
 
 __attribute__((unused)) static sigset_t far_local_lock_(void)
 {
@@ -280,6 +281,11 @@ static inline void far_local_take_fresh_(void)
     far_local_.limbo_end = end;
 }
 
+static inline size_t far_local_weight_(const struct far_local_block *b)
+{
+    return 1 + b->count * (b->bytes + sizeof(b->words[0])) / FAR_LOCAL_PAGE;
+}
+
 /* Blocks that no scope can hold any more. */
 __attribute__((cold, noinline, unused)) static struct far_local_block *far_local_look_(void)
 {
@@ -295,8 +301,8 @@ __attribute__((cold, noinline, unused)) static struct far_local_block *far_local
         while (far_local_.limbo && far_local_.limbo->epoch < oldest) {
             *end = far_local_.limbo;
             end = &far_local_.limbo->next;
+            __atomic_sub_fetch(&far_local_.waiting, far_local_weight_(far_local_.limbo), __ATOMIC_RELAXED);
             far_local_.limbo = *end;
-            __atomic_sub_fetch(&far_local_.waiting, 1, __ATOMIC_RELAXED);
         }
         *end = NULL;
         if (!far_local_.limbo)
@@ -309,6 +315,7 @@ __attribute__((cold, noinline, unused)) static struct far_local_block *far_local
 __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_t count)
 {
     struct far_local_block *b = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
+    size_t weight = far_local_weight_(b), waiting;
 
     far_local_note_thread_();
     (void)count;
@@ -317,7 +324,8 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
     b->next = __atomic_load_n(&far_local_.fresh, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&far_local_.fresh, &b->next, b, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ;
-    if (__atomic_add_fetch(&far_local_.waiting, 1, __ATOMIC_RELAXED) % FAR_LOCAL_BATCH == 0)
+    waiting = __atomic_add_fetch(&far_local_.waiting, weight, __ATOMIC_RELAXED);
+    if (waiting / FAR_LOCAL_BATCH != (waiting - weight) / FAR_LOCAL_BATCH)
         far_local_reap_(far_local_look_());
 }
 

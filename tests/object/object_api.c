@@ -243,6 +243,32 @@ static void free__chain(void **state)
     rig_wait_objects(before);
 }
 
+static size_t resident_bytes(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%*u %lu", &pages), 1);
+    fclose(f);
+    return pages * 4096;
+}
+
+/* The library may keep what its limit allows. Without it, few large objects wait for scopes that could hold them. */
+static void free__gives_large_memory_back(void **state)
+{
+    size_t before = resident_bytes();
+    FAR(page) p;
+
+    for (int i = 0; i < 12 && !rig_far(); i++) {
+        assert_true(FAR_NEW_N(p, page, 2048));
+        FAR_SCOPE
+            memset(FAR_W(p), 1, 8 << 20);
+        FAR_FREE(p);
+        assert_in_range(resident_bytes(), 0, before + (24 << 20));
+    }
+}
+
 static void free__gives_memory_back(void **state)
 {
     for (int i = 0; i < 20; i++)
@@ -907,6 +933,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(auto__until_block_ends),
         cmocka_unit_test(free__tree),
         cmocka_unit_test(free__chain),
+        cmocka_unit_test(free__gives_large_memory_back),
         cmocka_unit_test(free__gives_memory_back),
         cmocka_unit_test(free__after_scopes),
         cmocka_unit_test(pin__across_evictions),
