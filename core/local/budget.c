@@ -123,3 +123,11 @@ void far_budget_add_meta(int64_t bytes)
     far_atomic_add_relaxed(&far_budget.meta_bytes, (uint64_t)bytes);
     note_peak();
 }
+
+bool far_budget_meta_fits(uint64_t bytes)
+{
+    uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes), most = limit - limit / 8;
+    uint64_t meta = far_atomic_load_relaxed(&far_budget.meta_bytes);
+
+    return !limit || (meta <= most && bytes <= most - meta);
+}

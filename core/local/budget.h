@@ -40,6 +40,8 @@ bool far_budget_charge(unsigned n);
 bool far_budget_force(unsigned n);
 void far_budget_uncharge(uint64_t n);
 void far_budget_add_meta(int64_t bytes);
+/* Whether so much more metadata leaves an eighth of the limit for data: with less, what is fetched is gone before it was used. */
+bool far_budget_meta_fits(uint64_t bytes);
 
 /* Pages that may still be charged; UINT64_MAX without a limit. */
 uint64_t far_budget_free_pages(void);

@@ -49,15 +49,33 @@ int far_words_init(void)
     return far_words_base ? 0 : error;
 }
 
+/* What words below `top` take: of small pages, then of huge ones where the budget is of such. */
+static uint64_t bytes_below(uint64_t top)
+{
+    uint64_t bytes = top * sizeof(struct far_word);
+
+    return far_align_up(bytes, far_budget_takes_huge() && bytes > SMALL_BYTES ? FAR_OS_HUGE_BYTES : FAR_OS_PAGE_SIZE);
+}
+
+static bool may_grow_locked(uint64_t count)
+{
+    uint64_t bytes;
+
+    if (count > ws.most - ws.top)
+        return false;
+    bytes = bytes_below(ws.top + count);
+    return bytes <= ws.meta_bytes || far_budget_meta_fits(bytes - ws.meta_bytes);
+}
+
 /* A huge page is counted ahead of its use while that fits the budget, so that it does when it is used. */
 static void count_meta_locked(void)
 {
-    uint64_t used = ws.top * sizeof(struct far_word), ahead = used + AHEAD_BYTES;
-    bool huge = far_budget_takes_huge();
+    uint64_t used = bytes_below(ws.top), ahead = bytes_below(ws.top + AHEAD_BYTES / sizeof(struct far_word));
 
-    used = far_align_up(used, huge && used > SMALL_BYTES ? FAR_OS_HUGE_BYTES : FAR_OS_PAGE_SIZE);
-    ahead = huge && ahead > SMALL_BYTES ? far_align_up(ahead, FAR_OS_HUGE_BYTES) : used;
-    if (ahead > ws.meta_bytes && far_budget_free_pages() >= (ahead - ws.meta_bytes) / FAR_OS_PAGE_SIZE)
+    uint64_t more = ahead - far_min(ahead, ws.meta_bytes);
+
+    if (far_budget_takes_huge() && ahead > SMALL_BYTES && more && far_budget_meta_fits(more) &&
+        far_budget_free_pages() >= more / FAR_OS_PAGE_SIZE)
         used = ahead;
     if (used > ws.meta_bytes) {
         far_budget_add_meta((int64_t)(used - ws.meta_bytes));
@@ -128,7 +146,7 @@ struct far_word *far_words_take(size_t count)
 
     far_mutex_lock(&ws.lock);
     w = count == 1 ? take_free_locked() : take_row_locked(count);
-    if (!w && count <= ws.most - ws.top) {
+    if (!w && may_grow_locked(count)) {
         w = &far_words_base[ws.top];
         ws.top += count;
         count_meta_locked();

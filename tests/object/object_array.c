@@ -55,6 +55,15 @@ static void new__refuses(void **state)
     errno = 0;
     assert_false(FAR_ARRAY_NEW(b, item, 2, SIZE_MAX / 2, 1));
     assert_int_equal(errno, ENOMEM);
+    if (getenv("OBJECT_LOCAL_MIB")) { /* its words alone would take all that is local: 16 bytes for 1024 items */
+        errno = 0;
+        assert_false(FAR_ARRAY_NEW(a, int, far_bytes(1) / 16 * 1024));
+        assert_int_equal(errno, ENOMEM);
+        assert_true(FAR_ARRAY_IS_NULL(a));
+        assert_true(FAR_ARRAY_NEW(a, int, far_bytes(1) / 256 * 1024));
+        FAR_SCOPE
+            assert_int_equal(*FAR_AT(a, far_bytes(1) / 256 * 1024 - 1), 0);
+    }
     FAR_ARRAY_FREE(a, int);
     FAR_ARRAY_FREE(b, item);
 }

@@ -94,6 +94,20 @@ static void budget_add_meta__takes_from_the_pages(void **unused)
     assert_true(far_budget_free_pages() == 31);
 }
 
+static void budget_meta_fits__leaves_an_eighth(void **unused)
+{
+    far_budget_init(8 * FAR_MIB, 0);
+    far_budget_add_meta(2 * FAR_MIB);
+    assert_true(far_budget_charge(1000)); /* data can go */
+    assert_true(far_budget_meta_fits(5 * FAR_MIB));
+    assert_false(far_budget_meta_fits(5 * FAR_MIB + 1));
+    assert_false(far_budget_meta_fits(UINT64_MAX));
+    far_budget_add_meta(6 * FAR_MIB);
+    assert_false(far_budget_meta_fits(0));
+    far_budget_lift();
+    assert_true(far_budget_meta_fits(UINT64_MAX));
+}
+
 static void budget_low_pages__leaves_room_for_the_resident(void **unused)
 {
     for (uint64_t mib = 4; mib < 1 << 20; mib *= 2) {
@@ -188,6 +202,7 @@ int main(void)
         cmocka_unit_test(budget_charge__leaves_the_slack),
         cmocka_unit_test(budget_force__up_to_the_overshoot_and_counted),
         cmocka_unit_test(budget_add_meta__takes_from_the_pages),
+        cmocka_unit_test(budget_meta_fits__leaves_an_eighth),
         cmocka_unit_test(budget_low_pages__leaves_room_for_the_resident),
         cmocka_unit_test(budget__model),
         cmocka_unit_test(budget__threads),

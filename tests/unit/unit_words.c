@@ -325,6 +325,23 @@ static void count_meta__nothing_ahead_that_does_not_fit(void **unused)
     far_budget_uncharge(far_budget.resident_pages);
 }
 
+/* Up to seven eighths of the limit; what is refused changes nothing. */
+static void take__leaves_room_for_data(void **unused)
+{
+    uint64_t most = limit - limit / 8, used, meta;
+
+    start();
+    use_up();
+    used = far_words_used();
+    meta = far_budget.meta_bytes;
+    assert_null(far_words_take(limit / sizeof(struct far_word)));
+    assert_null(far_words_take(most / sizeof(struct far_word) - top + 1));
+    assert_true(far_words_used() == used && far_budget.meta_bytes == meta);
+    assert_non_null(take_row(most / sizeof(struct far_word) - top));
+    assert_int_equal(far_budget.meta_bytes, most);
+    assert_null(far_words_take(1));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +355,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(count_meta__grows_with_use),
         cmocka_unit_test(count_meta__not_of_words_that_come_again),
         cmocka_unit_test(count_meta__nothing_ahead_that_does_not_fit),
+        cmocka_unit_test(take__leaves_room_for_data), /* none is left for the others */
     };
 
     if (argc > 1)
