@@ -60,39 +60,46 @@ static int make_ranges(struct far_word *w, size_t bytes, size_t count)
     return 0;
 }
 
-static struct far_word *create(struct far_type *type, size_t bytes, size_t count, int *error)
+/* Words for objects of the type, which is *number to the library; ranges are behind them. NULL: that is -errno. */
+static struct far_word *take_words(struct far_type *type, size_t bytes, size_t count, int *number)
 {
-    int number = far_types_number(type);
-    struct far_word *w = NULL;
+    struct far_word *w;
+    int error = check(type, bytes, count);
 
-    *error = number < 0 ? number : check(type, bytes, count);
-    if (*error == 0 && !(w = far_words_take(count)))
-        *error = -ENOMEM;
-    if (*error < 0)
+    *number = error < 0 ? error : far_types_number(type);
+    if (*number < 0)
         return NULL;
-    if (bytes > FAR_OBJECT_UNIT_BYTES) {
-        *error = make_ranges(w, bytes, count);
-        if (*error == 0)
-            return w;
-        while (count--)
-            far_words_give(&w[count]);
-        return NULL;
-    }
-    far_race_window();
+    w = far_words_take(count);
+    if (w && (bytes <= FAR_OBJECT_UNIT_BYTES || make_ranges(w, bytes, count) == 0))
+        return w;
+    while (w && count--)
+        far_words_give(&w[count]);
+    *number = -ENOMEM;
+    return NULL;
+}
+
+/* Objects that were never written. */
+static void make_zeros(struct far_word *w, uint32_t info, size_t count)
+{
     for (size_t i = 0; i < count; i++)
-        far_atomic_store_release(&w[i].at, (int64_t)far_at_remote(far_info_make((uint32_t)bytes, (uint32_t)number), 0));
-    return w;
+        far_atomic_store_release(&w[i].at, (int64_t)far_at_remote(info, 0));
 }
 
 struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t count, int *error)
 {
     struct far_word *w;
+    int number;
 
     far_object_note_thread();
     far_signals_block(); /* the evacuator wants the locks, for which a handler's scope may wait */
-    w = create(type, bytes, count, error);
+    w = take_words(type, bytes, count, &number);
     far_signals_restore();
-    if (w && far_words_index(w) % WORDS_A_LOOK < count && bytes <= FAR_OBJECT_UNIT_BYTES)
+    *error = number < 0 ? number : 0;
+    if (!w || bytes > FAR_OBJECT_UNIT_BYTES)
+        return w;
+    far_race_window();
+    make_zeros(w, far_info_make((uint32_t)bytes, (uint32_t)number), count); /* of a large array: for a while */
+    if (far_words_index(w) % WORDS_A_LOOK < count)
         far_object_rest();
     return w;
 }

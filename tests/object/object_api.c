@@ -72,6 +72,37 @@ static void new__refuses(void **state)
     FAR_FREE(p); /* null is fine */
 }
 
+#define MANY ((size_t)1 << 20)
+
+static struct far_word *made; /* the first of so many */
+static volatile sig_atomic_t halfway;
+
+static void on_tick(int signal)
+{
+    halfway |= __atomic_load_n(&made[0].at, __ATOMIC_RELAXED) && !__atomic_load_n(&made[MANY - 1].at, __ATOMIC_RELAXED);
+}
+
+/* The words of a large array take a while: the program's signals come meanwhile. */
+static void new__lets_signals_in(void **state)
+{
+    struct itimerval every = {{0, 100}, {0, 100}}, off = {{0, 0}, {0, 0}};
+    struct far_word *before;
+
+    if (!rig_far() || rig_squeezed())
+        return;
+    before = far_create_(&far_type_page, sizeof(page), MANY / 4);
+    assert_non_null(before);
+    made = before + MANY / 4; /* they follow each other as long as few are free */
+    signal(SIGALRM, on_tick);
+    setitimer(ITIMER_REAL, &every, NULL);
+    assert_ptr_equal(far_create_(&far_type_page, sizeof(page), MANY), made);
+    setitimer(ITIMER_REAL, &off, NULL);
+    signal(SIGALRM, SIG_IGN);
+    assert_true(halfway);
+    far_destroy_(before, MANY / 4);
+    far_destroy_(made, MANY);
+}
+
 static void new__is_aligned(void **state)
 {
     FAR(lines) h[16];
@@ -927,6 +958,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new__is_zero),
         cmocka_unit_test(new__refuses),
+        cmocka_unit_test(new__lets_signals_in),
         cmocka_unit_test(new__is_aligned),
         cmocka_unit_test(free__all_of_a_row),
         cmocka_unit_test(release__looks_once),
