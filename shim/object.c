@@ -77,6 +77,11 @@ static int is_here(const struct far_word *w)
     return !far_objects_started() || far_core_object_abi.is_here(w);
 }
 
+static struct far_streams *streams(size_t bytes)
+{
+    return far_core_object_abi.streams(bytes);
+}
+
 static void *deref(struct far_word *w, int mode)
 {
     return far_core_object_abi.deref(w, mode); /* a word is negative only if the runtime made it so */
@@ -106,4 +111,5 @@ const struct far_object_abi far_shim_objects = {
     .is_here = is_here,
     .keep_apart = far_heap_keep_apart,
     .leave = far_fence_leave,
+    .streams = streams,
 };

@@ -7,6 +7,7 @@
 #include "core/object/fence.h"
 #include "core/object/heap.h"
 #include "core/object/object.h"
+#include "far/stream.h"
 
 static struct far_word *create(struct far_type *type, size_t bytes, size_t count)
 {
@@ -39,6 +40,13 @@ static int is_here(const struct far_word *w)
     return far_object_is_here(w);
 }
 
+static struct far_streams *streams(size_t bytes)
+{
+    static __thread struct far_streams own __attribute__((tls_model("initial-exec")));
+
+    return bytes == sizeof(own) ? &own : NULL;
+}
+
 const struct far_object_abi far_core_object_abi = {
     .bytes = sizeof(struct far_object_abi),
     .create = create,
@@ -54,4 +62,5 @@ const struct far_object_abi far_core_object_abi = {
     .is_here = is_here,
     .keep_apart = far_heap_keep_apart,
     .leave = far_fence_leave,
+    .streams = streams,
 };

@@ -67,8 +67,7 @@ static inline void far_ahead_arrive_(struct far_ahead_at *a, struct far_pace *pa
         return;
     start = far_ticks_();
     far_fetch_(&w, 1, FAR_MODE_READ);
-    far_pace_waited_(pace, pace->ahead > 0, start, far_ticks_());
-    far_streams_.latency = pace->latency;
+    far_pace_has_waited_(pace, start);
 }
 
 /* FAR_AHEAD(pace, k, handle): once for each object, before it is used. `handle` is an expression: the object k steps from where the

@@ -225,20 +225,23 @@ __attribute__((cold, noinline, unused)) static void *far_array_touch_(struct far
                                                                       unsigned shift, size_t i, int mode)
 {
     struct far_word *w = &words[i >> shift];
+    struct far_streams *t = far_streams_();
+    struct far_stream *s;
     struct far_ahead next;
     int asked;
-    struct far_stream *s = far_stream_touch_(&far_streams_, words, n, shift, i, far_ticks_(),
-                                             FAR_AHEAD_OF_(bytes << shift), &next, &asked);
     uint64_t start;
     void *p;
 
+    if (!t)
+        return far_deref_(w, mode);
+    s = far_stream_touch_(t, words, n, shift, i, far_ticks_(), FAR_AHEAD_OF_(bytes << shift), &next, &asked);
     if (next.count)
         far_array_ask_(words, shift, next.first, next.step, next.count, mode);
     if (!far_is_away_(w))
         return far_deref_(w, mode);
     start = far_ticks_();
     p = far_deref_(w, mode);
-    far_stream_waited_(&far_streams_, s, asked, start, far_ticks_());
+    far_stream_waited_(t, s, asked, start, far_ticks_());
     return p;
 }
 

@@ -29,15 +29,35 @@ extern "C" {
 #define FAR_IS_POINTER_TO_(p, T) __builtin_types_compatible_p(__typeof__(*(p)), T)
 #endif
 
-/* This thread's readers of arrays; `latency` serves those of lists as well. */
-__attribute__((weak, visibility("hidden"), tls_model("initial-exec"))) __thread struct far_streams far_streams_;
+/* This thread's readers of arrays; `latency` serves those of lists as well. The library has them: a program's plugins must do with
+ * little memory of a thread's own. NULL without it: nothing is away then. */
+static inline struct far_streams *far_streams_(void)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    return abi && abi->bytes > offsetof(struct far_object_abi, streams) && abi->streams
+               ? abi->streams(sizeof(struct far_streams))
+               : NULL;
+}
 
 /* A reader begins, whose way is known. */
 static inline void far_pace_begin_(struct far_pace *p)
 {
+    const struct far_streams *t = far_streams_();
+
     memset(p, 0, sizeof(*p));
     p->then = far_ticks_();
-    p->latency = far_streams_.latency;
+    p->latency = t ? t->latency : 0;
+}
+
+/* It waited from `start` on for what it has got to: so will others. */
+static inline void far_pace_has_waited_(struct far_pace *p, uint64_t start)
+{
+    struct far_streams *t = far_streams_();
+
+    far_pace_waited_(p, p->ahead > 0, start, far_ticks_());
+    if (t)
+        t->latency = p->latency;
 }
 
 /* Words on their way into far_prefetch_, in batches; those that are here are left out. */

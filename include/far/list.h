@@ -141,8 +141,7 @@ static inline char *far_list_read_(struct far_list_node *n, struct far_pace *pac
         return (char *)far_deref_(n->word, mode);
     start = far_ticks_();
     p = (char *)far_deref_(n->word, mode);
-    far_pace_waited_(pace, pace->ahead > 0, start, far_ticks_());
-    far_streams_.latency = pace->latency;
+    far_pace_has_waited_(pace, start);
     return p;
 }
 

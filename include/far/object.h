@@ -37,6 +37,8 @@
  *   - FAR_R and FAR_W may be used in signal handlers; FAR_NEW and FAR_FREE not (as malloc and free). Those may sleep some
  *     milliseconds when local memory is short: no spin lock may be held. A thread that ends, and has not used far objects until
  *     then, must not begin with it in a handler.
+ *   - Every shared object that uses them takes 64 bytes of the memory for threads that the C library keeps back for dlopen: there
+ *     is room for about 25 (the tunable glibc.rtld.optional_static_tls makes more), with -DFAR_DEBUG for one.
  *   - A handle means something in its process only (and in a forked child, to its copy).
  *   - Threads that are killed by pthread_cancel inside a scope close it when they were compiled with -fexceptions, else
  *     when they end.

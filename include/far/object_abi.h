@@ -49,6 +49,8 @@ struct far_seen {
     int line;
 };
 
+struct far_streams;
+
 #define FAR_SEEN_MOST 32 /* of them that are remembered in a scope */
 /* The upper four bits of far_word.at. */
 #define FAR_AT_FREE 14 /* there is no object */
@@ -88,6 +90,8 @@ struct far_object_abi {
     /* Ends the outermost scope of c. Objects that it saw are put away where that is possible soon, and their memory is fenced:
      * who uses such a pointer later ends the program with its file and line. A sample: it takes about a fifth of the time at most. */
     void (*leave)(struct far_context *c, const struct far_seen *seen, size_t n);
+    /* This thread's readers of arrays (stream.h), zeroed at first; NULL if those of the library have not so many bytes. */
+    struct far_streams *(*streams)(size_t bytes);
 };
 
 #endif
