@@ -4,8 +4,6 @@ The answers and exit statuses must be the same, memory must have gone far, and w
 status 77: the program is not installed. (How long it takes is no test's business; bench/bench_apps measures.)
 """
 import argparse
-import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -21,19 +19,6 @@ OUTSIDE = 48 * MIB
 
 def data_of(build, name):
     return dataset.Dataset(os.path.join(build, "apps"), getattr(workloads.ALL[name], "share", 1.0))
-
-
-@contextlib.contextmanager
-def one_processor(build):
-    """From here on, programs and nodes take turns on one processor: the first that no other test has taken."""
-    with contextlib.ExitStack() as files:
-        for processor in sorted(os.sched_getaffinity(0)):
-            taken = files.enter_context(open(os.path.join(build, "apps", "processor-%d" % processor), "w"))
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(taken, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.sched_setaffinity(0, {processor})
-                break
-        yield
 
 
 def run_plain(app):
@@ -74,7 +59,6 @@ def main():
     parser.add_argument("--prepare", nargs="+", metavar="APP", help="only make the input of these")
     parser.add_argument("--plain", action="store_true", help="only run the program as it is, and keep what it answers")
     parser.add_argument("--kept", action="store_true", help="compare with what --plain kept")
-    parser.add_argument("--one-processor", action="store_true", help="program and node take turns on one processor")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE for farctl run")
     args = parser.parse_args()
     if args.prepare:
@@ -98,8 +82,7 @@ def main():
             json.dump([answer, peak], f)
         return 0
     failed = False
-    turns = one_processor(args.build) if args.one_processor else contextlib.nullcontext()
-    with turns, proc.Node(args.build, 2 * peak + 256 * MIB) as node:
+    with proc.Node(args.build, 2 * peak + 256 * MIB) as node:
         for percent in args.percent:
             budget = peak * percent // 100
             far = app.run(proc.Far(args.build, node, budget, [x for s in args.set for x in ("--set", s)]))
