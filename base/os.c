@@ -68,7 +68,7 @@ unsigned far_os_processors(void)
     uint64_t set[8192 / 64] = {0}; /* what Linux is built for at most */
     unsigned n = 0;
 
-    if (far_syscall3(SYS_sched_getaffinity, 0, sizeof(set), set) < 0)
+    if (far_syscall3(SYS_sched_getaffinity, far_os_getpid(), sizeof(set), set) < 0)
         return 1;
     for (unsigned i = 0; i < FAR_ARRAY_LEN(set); i++)
         n += (unsigned)__builtin_popcountll(set[i]);

@@ -67,7 +67,7 @@ size_t far_os_mapped_bytes(void);
 int far_os_gettid(void);
 int far_os_getpid(void);
 void far_os_yield(void);
-/* Processors that this thread may run on, at least 1. */
+/* Processors that the process' first thread may run on, at least 1. */
 unsigned far_os_processors(void);
 
 /* Sleeps while *word == expected, at most timeout_ns. 0: woken, perhaps for nothing: look again. -EAGAIN:

@@ -15,6 +15,7 @@
 #include "core/local/heat.h"
 #include "core/object/epoch.h"
 #include "core/object/evacuate.h"
+#include "core/object/gate.h"
 #include "core/object/loss.h"
 #include "core/object/word.h"
 #include "core/object/words.h"
@@ -23,7 +24,7 @@
 
 #define OPS        32u
 #define OP_NAP_NS  (50 * FAR_NS_PER_US) /* longer each time, as many may wait */
-#define OP_NAP_MOST_NS FAR_NS_PER_MS
+#define OP_NAP_MOST_NS (200 * FAR_NS_PER_US)
 #define NEAR_TICKS 16u /* evicted less than one budget ago: part of the working set */
 
 struct coming {
@@ -282,6 +283,7 @@ static void *room_for(struct far_basket *b, struct far_word *w, uint64_t at, int
     }
     p = b->ahead ? far_heap_alloc(far_words_index(w), far_at_info(at), kind, FAR_HEAP_TRY) :
                    far_evacuate_room(far_words_index(w), far_at_info(at), kind);
+    far_gate_note_taken();
     far_evacuate_memory_taken();
     if (p && kind == FAR_HEAP_MAIN && !b->ahead) {
         far_counter_inc(FAR_C_object_refetches);

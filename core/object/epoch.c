@@ -21,7 +21,7 @@
 static struct {
     struct far_mutex lock;
     struct far_context *contexts;
-    unsigned n;       /* how many; atomic for readers */
+    unsigned threads; /* that have contexts; atomic for readers */
     uint64_t epoch;   /* atomic; the evacuator advances it */
     uint64_t brought; /* bytes since the last tick; under lock */
     uint32_t tick;    /* atomic; changes under lock */
@@ -47,13 +47,20 @@ static void tell_locked(void)
         far_atomic_store_relaxed(&c->now, now);
 }
 
+static bool has_context_locked(const void *thread)
+{
+    for (struct far_context *c = ep.contexts; c; c = c->next)
+        if (c->thread == thread)
+            return true;
+    return false;
+}
+
 static void unlink_locked(struct far_context *c)
 {
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
     c->known = 0;
-    far_atomic_store_relaxed(&ep.n, ep.n - 1);
     far_atomic_store_release(&c->epoch, UINT64_C(0));
     far_atomic_store_relaxed(&c->now, UINT64_C(0));
 }
@@ -62,6 +69,8 @@ void far_epoch_add(struct far_context *c, const void *thread)
 {
     far_mutex_lock(&ep.lock);
     if (!c->known) {
+        if (!has_context_locked(thread))
+            far_atomic_store_relaxed(&ep.threads, ep.threads + 1);
         c->thread = thread;
         c->next = ep.contexts;
         c->link = &ep.contexts;
@@ -69,7 +78,6 @@ void far_epoch_add(struct far_context *c, const void *thread)
             c->next->link = &c->next;
         ep.contexts = c;
         c->known = 1;
-        far_atomic_store_relaxed(&ep.n, ep.n + 1);
     }
     far_atomic_store_relaxed(&c->now, ep.is_short ? 0 : ep.epoch);
     far_mutex_unlock(&ep.lock);
@@ -80,6 +88,8 @@ void far_epoch_thread_ends(const void *thread)
     struct far_context *next;
 
     far_mutex_lock(&ep.lock);
+    if (has_context_locked(thread))
+        far_atomic_store_relaxed(&ep.threads, ep.threads - 1);
     for (struct far_context *c = ep.contexts; c; c = next) {
         next = c->next;
         if (c->thread == thread)
@@ -94,7 +104,6 @@ void far_epoch_keep_only(const void *thread)
     struct far_context *c = ep.contexts, *next;
 
     ep.contexts = NULL;
-    ep.n = 0;
     for (; c; c = next) {
         next = c->next;
         if (c->thread != thread)
@@ -104,13 +113,13 @@ void far_epoch_keep_only(const void *thread)
         if (c->next)
             c->next->link = &c->next;
         ep.contexts = c;
-        ep.n++;
     }
+    ep.threads = ep.contexts != NULL;
 }
 
-unsigned far_epoch_contexts(void)
+unsigned far_epoch_threads(void)
 {
-    return far_atomic_load_relaxed(&ep.n);
+    return far_atomic_load_relaxed(&ep.threads);
 }
 
 unsigned far_epoch_insiders(void)

@@ -33,15 +33,17 @@ void far_epoch_unwound(const void *thread, uintptr_t from, uintptr_t to);
 /* Whether this thread is in a scope of any of its contexts. Signals blocked. */
 bool far_epoch_is_inside(const void *thread);
 
-unsigned far_epoch_contexts(void);
-/* How many of them are in a scope. */
+/* How many threads have contexts. */
+unsigned far_epoch_threads(void);
+/* How many contexts are in a scope. */
 unsigned far_epoch_insiders(void);
 
 /* Begins a grace period; what was unlinked before this call can go once far_epoch_wait succeeds. (Not what is unlinked between
  * its membarrier and its end: a list of freed objects is taken before the call.) Returns the number of the new epoch. */
 uint64_t far_epoch_advance(void);
 uint64_t far_epoch_current(void);
-/* Waits for the grace period that far_epoch_advance began, and calls meanwhile (unless NULL) now and then; false: not within that time. */
+/* Waits for the grace period that far_epoch_advance began, and calls meanwhile (unless NULL) now and then; false: not within
+ * that time. */
 bool far_epoch_wait(uint64_t limit_ns, void (*meanwhile)(void));
 
 uint32_t far_epoch_clock(void); /* ticks */

@@ -37,6 +37,7 @@
 #define STALLED_NS     (2 * FAR_NS_PER_MS)
 #define FREED_ENOUGH   256u               /* freed objects that are worth a round */
 #define FLUSHES        64u
+#define GATE_NS        (500 * FAR_NS_PER_US) /* somebody waits at the gate */
 #define SCOPE_PAGES    ((int64_t)(FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE)) /* that a scope may need: the largest object */
 
 struct flagged {
@@ -106,11 +107,17 @@ static int64_t free_pages(bool spares_count)
     return spares_count ? left + (int64_t)far_heap_spare_pages() : left;
 }
 
+/* What threads need for their scopes at most, if all are in one. */
+static int64_t tight_pages(void)
+{
+    return (int64_t)far_epoch_threads() * SCOPE_PAGES;
+}
+
 /* What threads in scopes may still need before they leave: the largest object for each, at most a quarter of the limit. Who is
  * in a scope keeps all memory from being freed, so that must be there before a scope begins. */
 static int64_t reserve_pages(void)
 {
-    return far_min((int64_t)far_epoch_contexts() * SCOPE_PAGES, (int64_t)(far_budget.limit_bytes / FAR_OS_PAGE_SIZE / 4));
+    return (int64_t)far_min((uint64_t)tight_pages(), far_budget_limit_pages() / 4);
 }
 
 static int64_t low_pages(void)
@@ -124,10 +131,11 @@ static int64_t critical_pages(void)
 {
     int64_t least = far_max(low_pages() / 4, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
 
-    return far_max(least, reserve_pages() / 2);
+    return (int64_t)far_min((uint64_t)far_max(least, reserve_pages() / 2), far_budget_limit_pages() / 2);
 }
 
-/* While pages starve, or are the hotter side, spare segments do not count: they are to become whole granules, which pages can have. */
+/* While pages starve, or are the hotter side, spare segments do not count: they are to become whole granules, which pages can
+ * have. */
 static bool is_needed(unsigned times)
 {
     int64_t low = times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
@@ -140,7 +148,7 @@ static bool is_critical(void)
     return free_pages(!pages_starve()) < critical_pages();
 }
 
-/* While scopes wait for memory, pages leave as much as those want: whole granules. Else they would keep it, and scopes wait in
+/* While scopes ask for memory, pages leave as much as those want: whole granules. Else they would keep it, and scopes wait in
  * vain where objects have nothing to give. And while pages are the colder side, they begin to go before objects do. */
 static void ask_pages(bool is_short)
 {
@@ -148,7 +156,7 @@ static void ask_pages(bool is_short)
     bool pages_first = far_heat_patience(FAR_SIDE_OBJECTS) > 1;
 
     if (is_short)
-        step = far_max(step, far_div_up((uint64_t)critical_pages(), granule) * granule);
+        step = far_max(step, far_div_up((uint64_t)far_max(critical_pages(), far_min(tight_pages(), low_pages())), granule) * granule);
     if (pages_first)
         step = far_max(step, (uint64_t)low_pages());
     far_atomic_store_relaxed(&far_budget.step_pages, step);
@@ -162,10 +170,9 @@ bool far_evacuate_is_critical(void)
     return is_critical();
 }
 
-/* Whether threads could need more for their scopes, if all were in one, than there is. */
 static bool is_tight(void)
 {
-    return free_pages(!pages_starve()) < (int64_t)far_epoch_contexts() * SCOPE_PAGES;
+    return free_pages(!pages_starve()) < tight_pages();
 }
 
 unsigned far_evacuate_room_for(void)
@@ -190,9 +197,14 @@ void far_evacuate_kick(void)
     bump(&ev.work);
 }
 
+void far_evacuate_kick_if_needed(void)
+{
+    if (is_needed(1))
+        far_evacuate_kick();
+}
+
 void far_evacuate_memory_taken(void)
 {
-    far_gate_note_taken();
     if (far_atomic_load_relaxed(&ev.idle) && is_needed(1) && far_atomic_exchange_seq_cst(&ev.idle, 0u))
         far_evacuate_kick();
     if (far_atomic_load_relaxed(&ev.pages_first) && far_evict_needed())
@@ -478,6 +490,13 @@ static void unpick_all(bool emptied)
     ev.n_segments = 0;
 }
 
+/* Scopes end one by one: others may begin, and what is written frees memory. */
+static void meanwhile(void)
+{
+    far_send_poll();
+    far_gate_admit();
+}
+
 /* true: its grace period passed. ev.freed, ev.moved: bytes that went to nodes or were dropped, and that only moved. */
 static bool round_locked(bool evacuate)
 {
@@ -493,7 +512,7 @@ static bool round_locked(bool evacuate)
     far_race_window();
     far_epoch_advance();
     far_race_window();
-    passed = far_mutation(FAR_MUTATION_NO_GRACE) || far_epoch_wait(GRACE_LIMIT_NS, far_send_poll);
+    passed = far_mutation(FAR_MUTATION_NO_GRACE) || far_epoch_wait(GRACE_LIMIT_NS, meanwhile);
     if (passed) {
         far_reap_release();
         for (unsigned i = 0; i < ev.n; i++)
@@ -582,7 +601,7 @@ static uint64_t turn_locked(bool *needed)
 
 static void *evacuator_main(void *unused)
 {
-    bool needed = false, critical;
+    bool needed = false, is_short;
 
     far_service_thread_begins();
     for (;;) {
@@ -594,15 +613,15 @@ static void *evacuator_main(void *unused)
         far_race_window();
         far_mutex_lock(&ev.round_lock);
         nap = turn_locked(&needed);
-        critical = is_critical();
-        far_epoch_set_short(critical || is_tight());
+        is_short = is_critical() || is_tight();
+        far_epoch_set_short(is_short);
         far_gate_admit();
-        ask_pages(needed && critical);
+        ask_pages(needed && is_short);
         far_mutex_unlock(&ev.round_lock);
         far_race_window();
         if (nap) {
             far_atomic_store_seq_cst(&ev.idle, needed ? 0u : 1u);
-            far_os_futex_wait(&ev.work, seen, nap);
+            far_os_futex_wait(&ev.work, seen, far_gate_waiting() ? far_min(nap, GATE_NS) : nap);
         }
     }
     return unused;

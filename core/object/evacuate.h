@@ -30,7 +30,7 @@ int far_evacuate_start(void);
 void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind kind);
 /* Why nothing can be freed, for people. */
 const char *far_evacuate_obstacle(void);
-/* Whether what is left is for those who wait. */
+/* Whether what is left is for those inside scopes. */
 bool far_evacuate_is_critical(void);
 /* For how many scopes at once there is memory, however much they need; 0: it is critical. */
 unsigned far_evacuate_room_for(void);
@@ -40,6 +40,7 @@ void far_evacuate_memory_taken(void);
 void far_evacuate_look(void);
 /* Local memory is needed. */
 void far_evacuate_kick(void);
+void far_evacuate_kick_if_needed(void);
 /* `count` objects were freed, so many are `waiting` now. Whether that is enough to look at the memory again. */
 bool far_evacuate_note_freed(size_t waiting, size_t count);
 /* Changes whenever memory was freed, or is about to be. */

@@ -16,7 +16,8 @@
 #define PER_PROCESSOR  4u
 #define STUCK_NS       (250 * FAR_NS_PER_US) /* then one more gets in */
 #define NAP_NS         (20 * FAR_NS_PER_MS)  /* of those who are not first: they are woken */
-#define NO_PROGRESS_NS FAR_NS_PER_SEC        /* then a scope begins although memory is short */
+#define NO_PROGRESS_NS FAR_NS_PER_SEC        /* then a scope begins although memory is critical */
+#define BLOCKED_NS     (100 * FAR_NS_PER_MS) /* the same where it is not: those inside wait for something else */
 
 struct waiter {
     struct far_list link;
@@ -43,7 +44,18 @@ void far_gate_note_taken(void)
 
 bool far_gate_is_open(void)
 {
-    return !far_epoch_is_short() || (!me.took && far_epoch_insiders() < far_evacuate_room_for());
+    unsigned room;
+
+    if (!far_epoch_is_short())
+        return true;
+    if (me.took || !(room = far_evacuate_room_for()))
+        return false;
+    if (far_atomic_add_relaxed(&gate.coming, 1u) + far_epoch_insiders() < room) {
+        me.coming = true;
+        return true;
+    }
+    far_atomic_add_relaxed(&gate.coming, -1u);
+    return false;
 }
 
 unsigned far_gate_waiting(void)
@@ -153,7 +165,7 @@ static void say_why(uint64_t now)
         far_log_warn("no local memory for far objects is left and none can be freed: %s", far_evacuate_obstacle());
 }
 
-static void let_in(const struct waiter *w)
+static void was_let_in(const struct waiter *w)
 {
     while (!far_atomic_load_acquire(&w->admitted)) /* who took us from the list is about to */
         far_os_futex_wait(&w->admitted, 0, FAR_NS_PER_MS);
@@ -161,21 +173,30 @@ static void let_in(const struct waiter *w)
     me.took = false;
 }
 
+static uint64_t nap_for(const struct waiter *w, uint64_t left_ns)
+{
+    return far_min(left_ns, is_first(w) ? STUCK_NS : NAP_NS);
+}
+
 bool far_gate_wait(uint64_t most_ns)
 {
     uint64_t begin = far_now_ns(), now = begin, since = begin;
-    uint32_t first = far_evacuate_progress(), progress = first;
+    uint32_t before = far_evacuate_progress(), progress = before;
     struct waiter w = {.admitted = 0};
+    bool waited = false;
 
-    far_evacuate_kick();
-    far_counter_inc(FAR_C_object_waits);
     join(&w);
-    while (now - since < NO_PROGRESS_NS && now - begin < most_ns) {
+    while (now - since < (far_evacuate_is_critical() ? NO_PROGRESS_NS : BLOCKED_NS) && now - begin < most_ns) {
         far_gate_admit();
         far_race_window();
         if (far_atomic_load_acquire(&w.admitted))
             break;
-        far_os_futex_wait(&w.admitted, 0, is_first(&w) ? STUCK_NS : NAP_NS);
+        if (!waited) {
+            waited = true;
+            far_counter_inc(FAR_C_object_waits);
+            far_evacuate_kick_if_needed();
+        }
+        far_os_futex_wait(&w.admitted, 0, nap_for(&w, most_ns - (now - begin)));
         now = far_now_ns();
         if (far_evacuate_progress() != progress) {
             progress = far_evacuate_progress();
@@ -183,12 +204,12 @@ bool far_gate_wait(uint64_t most_ns)
         }
     }
     if (!leave(&w)) {
-        let_in(&w);
+        was_let_in(&w);
         return true;
     }
     if (now - since >= NO_PROGRESS_NS && far_evacuate_is_critical())
         say_why(now);
-    return progress != first || !far_evacuate_is_critical();
+    return progress != before || !far_evacuate_is_critical();
 }
 
 /* Those who waited are not here. */

@@ -13,7 +13,7 @@
  * Who took no memory since it got in passes by the queue while there is memory: uses of what is here cost no wait.
  *
  * Synchronization: waiters are on their threads' stacks, signals blocked, linked under a lock. A waiter leaves when it was
- * let in, or by itself when the evacuator gets nowhere.
+ * let in, or by itself when the evacuator gets nowhere or its time is up.
  */
 #ifndef FAR_CORE_OBJECT_GATE_H
 #define FAR_CORE_OBJECT_GATE_H
@@ -23,9 +23,10 @@
 
 /* This thread took local memory for an object. */
 void far_gate_note_taken(void);
-/* Whether this thread passes without waiting. */
+/* Whether this thread passes without waiting; it counts as inside then, until far_gate_passed. */
 bool far_gate_is_open(void);
-/* Waits outside of scopes while local memory is short, as long as the evacuator gets on. false: it did not, and memory is short. */
+/* Waits outside of scopes while local memory is short, as long as the evacuator gets on, but not longer than most_ns. false: it
+ * did not, and memory is critical. */
 bool far_gate_wait(uint64_t most_ns);
 /* It is inside now, and shows it, or will not be. */
 void far_gate_passed(void);

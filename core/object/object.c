@@ -27,8 +27,8 @@
 
 #define SPIN_ROUNDS  200u
 #define COPY_NAP_NS  FAR_NS_PER_MS        /* COPYING ends with a wake-up; a round of the evacuator is bounded */
-#define FETCH_NAP_NS (50 * FAR_NS_PER_US) /* FETCHING: then look whether the engine is driven; longer each time, as many may wait */
-#define FETCH_NAP_MOST_NS FAR_NS_PER_MS
+#define FETCH_NAP_NS (50 * FAR_NS_PER_US) /* FETCHING: then look whether the engine is driven; longer each time */
+#define FETCH_NAP_MOST_NS (200 * FAR_NS_PER_US)
 #define ROOM_NAP_NS  FAR_NS_PER_MS
 #define PINS_MOST    127u
 #define FLUSH_TRIES  64u

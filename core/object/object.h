@@ -6,7 +6,7 @@
  *   2. range_lock (core/page/pager.h), for reading: held by who fetches, takes back, or waits for such; signals are blocked.
  *      Fork takes it for writing, so that no word is in between.
  *   3. round_lock: held by the evacuator for a round; fork takes it first of all.
- *   4. Then heap shards, heap, words, limbo, types, contexts, slab: leaf locks of the files that own them.
+ *   4. Then heap shards, heap, words, limbo, types, gate, contexts, slab: leaf locks of the files that own them.
  *   The evacuator takes evict_lock (pager.h) to have spans granted, below round_lock.
  */
 #ifndef FAR_CORE_OBJECT_OBJECT_H

@@ -131,7 +131,7 @@ void far_object_rest(void)
 {
     far_signals_block();
     far_evacuate_memory_taken();
-    if (far_now_ns() >= far_atomic_load_relaxed(&st.rest_ns) && !wait_for_memory(REST_NS))
+    if (far_evacuate_is_critical() && far_now_ns() >= far_atomic_load_relaxed(&st.rest_ns) && !wait_for_memory(REST_NS))
         far_atomic_store_relaxed(&st.rest_ns, far_now_ns() + REST_AGAIN_NS);
     far_gate_passed();
     far_signals_restore();

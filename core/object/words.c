@@ -63,6 +63,8 @@ static bool may_grow_locked(uint64_t count)
 
     if (count > ws.most - ws.top)
         return false;
+    if (count == 1)
+        return true; /* as one that was freed may come back any moment */
     bytes = bytes_below(ws.top + count);
     return bytes <= ws.meta_bytes || far_budget_meta_fits(bytes - ws.meta_bytes);
 }

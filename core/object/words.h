@@ -20,7 +20,7 @@ extern size_t far_words_bytes; /* of the range */
 
 /* Reserves the range. 0 or -ENOMEM. */
 int far_words_init(void);
-/* `count` words in a row, all fields 0; NULL when there are none, or the limit has no room for so many. */
+/* `count` words in a row, all fields 0; NULL when there are none, or the limit has no room for such a row. */
 struct far_word *far_words_take(size_t count);
 /* A single word that nothing names any more. */
 void far_words_give(struct far_word *w);

@@ -134,7 +134,7 @@ __attribute__((cold, noinline, unused)) static uint64_t far_scope_ask_(void)
 /* Also without optimisation: the stack pointer that a scope remembers must be its function's, not that of a helper below. */
 #define FAR_INLINE_ __attribute__((always_inline)) static inline
 
-/* No fence: the evacuator makes the store visible with a membarrier when it needs to know (core/object/scope.h). */
+/* No fence: the evacuator makes the store visible with a membarrier when it needs to know (core/object/epoch.h). */
 FAR_INLINE_ void far_scope_begin_(void)
 {
     uint64_t now = __atomic_load_n(&far_context_.now, __ATOMIC_RELAXED);
@@ -233,7 +233,7 @@ template <typename F, size_t n> struct far_handles_<F[n]> {
 #define FAR_UNION_CLASS_ 13 /* what __builtin_classify_type says of a union */
 #define FAR_IS_ARRAY_(x) (!__builtin_types_compatible_p(__typeof__(x), __typeof__((0, (x)))))
 #define FAR_FIRST_(p)    __builtin_choose_expr(FAR_IS_ARRAY_(*(p)), *(p), (p))
-#define FAR_FIRST_OF_FIELD_(T, f) FAR_FIRST_(FAR_FIRST_(&((T *)0)->f))
+#define FAR_FIRST_OF_FIELD_(T, f) FAR_FIRST_(FAR_FIRST_(FAR_FIRST_(FAR_FIRST_(&((T *)0)->f))))
 #define FAR_HANDLES_(T, f)                                                                                         \
     ((uint32_t)(sizeof(((T *)0)->f) / sizeof(struct {                                                              \
         FAR_STATIC_ASSERT_(__builtin_classify_type(*FAR_FIRST_OF_FIELD_(T, f)) == FAR_UNION_CLASS_, FAR_NO_HANDLE_);  \
@@ -447,14 +447,14 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
 /* Small objects stand close together: 8 bytes, as a head takes. Those of 1 KiB and more begin at a cache line. And they are moved
  * as bytes, made as zeros and freed without a destructor. */
 #ifdef __cplusplus
-#define FAR_IS_BYTES_(T) __is_trivially_copyable(T)
+#define FAR_IS_BYTES_(T) (__is_trivially_copyable(T) || __has_trivial_destructor(T))
 #else
 #define FAR_IS_BYTES_(T) 1
 #endif
 #define FAR_SUITS_(T)                                                                                              \
     FAR_STATIC_ASSERT_(__alignof__(T) <= 8 || (__alignof__(T) <= 64 && sizeof(T) >= 1024),                         \
                        "a far object is aligned to 8 bytes, from 1 KiB on to 64: this type wants more");           \
-    FAR_STATIC_ASSERT_(FAR_IS_BYTES_(T), "a far object is moved as bytes: its type must be trivially copyable")
+    FAR_STATIC_ASSERT_(FAR_IS_BYTES_(T), "a far object is moved as bytes, and freed without a destructor: its type must allow that")
 
 /* FAR_NEW(h, T): a zeroed T, named by h, which is a FAR(T). True; or false with h null and errno ENOMEM. FAR_NEW_N: n of them
  * in a row, FAR_R(h)[i]. */

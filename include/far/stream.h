@@ -223,8 +223,11 @@ static inline struct far_stream *far_stream_begin_(struct far_streams *t, const 
 /* `s` stands at `at` and asks for `count` items from the from-th on: as far as the array of n items goes. */
 static inline void far_stream_ask_(struct far_stream *s, size_t n, size_t from, size_t count, struct far_ahead *ahead)
 {
-    size_t reach = s->stride > 0 ? (n - 1 - s->at) / (size_t)s->stride : s->at / far_stream_distance_(s->stride);
+    size_t distance = far_stream_distance_(s->stride), reach;
 
+    if (!distance)
+        return; /* a signal handler's access took its place */
+    reach = (s->stride > 0 ? n - 1 - s->at : s->at) / distance;
     if (from + count > reach) {
         count = reach > from ? reach - from : 0;
         s->pace.ahead = (uint16_t)(from + count);

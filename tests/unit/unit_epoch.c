@@ -48,7 +48,7 @@ static void wait__not_for_those_who_came_later(void **unused)
 
 static void set_short__scopes_ask(void **unused)
 {
-    struct far_context c, late;
+    struct far_context c, late, again = {0};
 
     start(&c, &me);
     far_epoch_set_short(true);
@@ -60,10 +60,12 @@ static void set_short__scopes_ask(void **unused)
     assert_int_equal(late.now, 0);
     far_epoch_set_short(false);
     assert_true(c.now == far_epoch_current() && late.now == c.now);
-    assert_int_equal(far_epoch_contexts(), 2);
+    assert_int_equal(far_epoch_threads(), 2);
+    far_epoch_add(&again, &me);
+    assert_int_equal(far_epoch_threads(), 2);
     far_epoch_thread_ends(&me);
     far_epoch_thread_ends(&other);
-    assert_int_equal(far_epoch_contexts(), 0);
+    assert_int_equal(far_epoch_threads(), 0);
 }
 
 static void count_brought__the_clock_goes_on(void **unused)

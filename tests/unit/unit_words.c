@@ -325,7 +325,7 @@ static void count_meta__nothing_ahead_that_does_not_fit(void **unused)
     far_budget_uncharge(far_budget.resident_pages);
 }
 
-/* Up to seven eighths of the limit; what is refused changes nothing. */
+/* Rows take up to seven eighths of the limit; what is refused changes nothing. */
 static void take__leaves_room_for_data(void **unused)
 {
     uint64_t most = limit - limit / 8, used, meta;
@@ -339,7 +339,8 @@ static void take__leaves_room_for_data(void **unused)
     assert_true(far_words_used() == used && far_budget.meta_bytes == meta);
     assert_non_null(take_row(most / sizeof(struct far_word) - top));
     assert_int_equal(far_budget.meta_bytes, most);
-    assert_null(far_words_take(1));
+    assert_null(far_words_take(2));
+    assert_non_null(take_row(1));
 }
 
 int main(int argc, char **argv)
