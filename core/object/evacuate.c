@@ -131,7 +131,7 @@ static int64_t critical_pages(void)
 {
     int64_t least = far_max(low_pages() / 4, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
 
-    return (int64_t)far_min((uint64_t)far_max(least, reserve_pages() / 2), far_budget_limit_pages() / 2);
+    return (int64_t)far_min((uint64_t)far_max(least, reserve_pages() / 2), far_budget_limit_pages() / 2 + 1);
 }
 
 /* While pages starve, or are the hotter side, spare segments do not count: they are to become whole granules, which pages can
