@@ -27,8 +27,7 @@
 
 #define SPIN_ROUNDS  200u
 #define COPY_NAP_NS  FAR_NS_PER_MS        /* COPYING ends with a wake-up; a round of the evacuator is bounded */
-#define FETCH_NAP_NS (50 * FAR_NS_PER_US) /* FETCHING: then look whether the engine is driven; longer each time */
-#define FETCH_NAP_MOST_NS (200 * FAR_NS_PER_US)
+#define FETCH_NAP_NS (50 * FAR_NS_PER_US) /* FETCHING: then look whether the engine is driven */
 #define ROOM_NAP_NS  FAR_NS_PER_MS
 #define PINS_MOST    127u
 #define FLUSH_TRIES  64u
@@ -149,15 +148,14 @@ static void wait_copying(struct far_word *w)
         far_at_sleep(w, at, COPY_NAP_NS);
 }
 
-static void wait_fetching(struct far_word *w, uint64_t *nap)
+static void wait_fetching(struct far_word *w)
 {
     uint64_t at;
 
     far_bring_poll();
     at = far_at_load(w);
     if (far_at_state(at) == FAR_WORD_FETCHING)
-        far_at_sleep(w, at, *nap);
-    *nap = far_min(2 * *nap, FETCH_NAP_MOST_NS);
+        far_at_sleep(w, at, FETCH_NAP_NS);
 }
 
 /* No memory even beyond the limit. In a scope, so evacuation may wait for us: bounded, then the end. */
@@ -209,7 +207,7 @@ static bool take_back(struct far_word *w, uint64_t at, int mode)
 }
 
 /* One step towards having an object that is not resident. false: there was no memory. */
-static bool approach(struct far_word *w, uint64_t at, int mode, uint64_t *nap)
+static bool approach(struct far_word *w, uint64_t at, int mode)
 {
     struct far_basket b = {0};
     enum far_brought got;
@@ -219,7 +217,7 @@ static bool approach(struct far_word *w, uint64_t at, int mode, uint64_t *nap)
         wait_copying(w);
         return true;
     case FAR_WORD_FETCHING:
-        wait_fetching(w, nap);
+        wait_fetching(w);
         return true;
     case FAR_WORD_VICTIM:
         return take_back(w, at, mode);
@@ -244,7 +242,7 @@ static void rescue(struct far_word *w, uint64_t at, int mode)
 static int bring_here(struct far_word *w, int mode)
 {
     struct far_wait wait = {0};
-    uint64_t at, nap = FETCH_NAP_NS;
+    uint64_t at;
 
     for (;;) {
         bool ok;
@@ -263,7 +261,7 @@ static int bring_here(struct far_word *w, int mode)
             far_die("the far object %p was used after it had been freed", (void *)w);
         default:
             far_range_lock_read();
-            ok = approach(w, far_at_load(w), mode, &nap);
+            ok = approach(w, far_at_load(w), mode);
             far_range_unlock_read();
             if (!ok)
                 wait_for_room(&wait);
