@@ -96,8 +96,8 @@ class Process:
         self.stat = farctl and subprocess.Popen([farctl, "stat", str(self.pid), "--final", "--json"],
                                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.stopping = threading.Event()
-        self.sampler = threading.Thread(target=self._sample, daemon=True)
         if not farctl:
+            self.sampler = threading.Thread(target=self._sample, daemon=True)
             self.sampler.start()
 
     def _sample(self):
@@ -123,7 +123,7 @@ class Process:
         if self.stat:
             out = self.stat.communicate(timeout=10)[0]
             m.stat = json.loads(out) if out.strip() else None
-            m.peak_rss = m.stat["process"]["peak_rss_bytes"] if m.stat else 0
+            m.peak_rss = m.stat["process"]["peak_rss_bytes"] if m.stat else usage.ru_maxrss << 10
         else:
             self.stopping.set()
             self.sampler.join()
