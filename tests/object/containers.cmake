@@ -2,7 +2,7 @@
 # local memory: preloaded, over each transport, and with core and memory node inside (inproc).
 #
 # far_object_program(NAME SOURCE): a test per arm. The far ones see the limit as OBJECT_LOCAL_MIB.
-set(far_object_local_mib 8)
+set(far_object_local_mib 4)
 
 function(far_object_test name source)
   add_executable(${name} ${source})
@@ -17,12 +17,12 @@ function(far_object_arm name transport)
     "FAR_CONFIG=/dev/null;FAR_NODES=@NODE@;FAR_LOCAL=${far_object_local_mib}M;OBJECT_LOCAL_MIB=${far_object_local_mib}")
 endfunction()
 
-# far_object_inside(NAME SOURCE [SKIP]): without the cases that SKIP names.
-function(far_object_inside name source)
+# far_object_inside(NAME [SKIP]): the program NAME with core and node linked in, without the cases that SKIP names.
+function(far_object_inside name)
   if(FAR_SANITIZE MATCHES thread) # it wants the window where the core does not put it by itself
     return()
   endif()
-  add_executable(${name}_inside ${source} inside.c rig.c)
+  add_executable(${name}_inside $<TARGET_OBJECTS:${name}> inside.c rig.c)
   set_target_properties(${name}_inside PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name}_inside PRIVATE far_flags far_core far_server cmocka Threads::Threads)
   add_test(NAME ${name}.inproc COMMAND ${name}_inside)
@@ -68,10 +68,9 @@ foreach(name object_cxx object_cxx_debug)
   target_compile_features(${name} PRIVATE cxx_std_17)
   target_compile_options(${name} PRIVATE -Wall -Wextra -Wshadow -pedantic -Werror)
 endforeach()
-# Hash tables: less local memory, since every put goes somewhere else. Their threads, and what stays near, without the library.
-set(far_object_local_mib 4)
-far_object_inside(object_array object_array.c)
-far_object_inside(object_list object_list.c)
+# Hash tables: their threads, and what stays near, without the library.
+far_object_inside(object_array)
+far_object_inside(object_list)
 far_object_test(object_hash object_hash.c)
 far_object_test(object_hash_threads object_hash_threads.c)
 far_object_test(object_hash_replacement object_hash_replacement.c)
@@ -82,8 +81,8 @@ foreach(name object_hash object_hash_threads object_hash_replacement)
   add_test(NAME ${name}.plain COMMAND ${name})
   set_tests_properties(${name}.plain PROPERTIES TIMEOUT 300 LABELS object ENVIRONMENT ASAN_OPTIONS=quarantine_size_mb=1)
 endforeach()
-far_object_inside(object_hash object_hash.c serial__small) # which takes most of the time
-far_object_inside(object_hash_threads object_hash_threads.c)
+far_object_inside(object_hash serial__small) # which takes most of the time
+far_object_inside(object_hash_threads)
 if(TARGET farshim)
   far_object_arm(object_hash unix)
   foreach(transport unix tcp)

@@ -111,10 +111,16 @@ static void small_batch(struct far_hash *h, struct small *s, uint64_t from)
         s[i].query = q[i];
 }
 
-/* Small pairs, several times the local memory: all are there, values replaced are the new ones, removed keys are gone. */
+static bool is_changed(uint64_t i)
+{
+    return i / FAR_HASH_BATCH % 4 == 0;
+}
+
+/* Small pairs, several times the local memory: all are there. Of every fourth batch values are replaced, and keys removed: the values
+ * are the new ones, the keys are gone, all others are as they were. */
 static void serial__small(void **state)
 {
-    uint64_t n = far_bytes(8) / SMALL_BYTES / FAR_HASH_BATCH * FAR_HASH_BATCH;
+    uint64_t n = far_bytes(8) / SMALL_BYTES / FAR_HASH_BATCH * FAR_HASH_BATCH, removed = 0;
     struct far_hash *h = far_hash_new(NULL);
     struct small s[FAR_HASH_BATCH];
 
@@ -130,6 +136,8 @@ static void serial__small(void **state)
         struct small *one = &s[i % FAR_HASH_BATCH];
         uint32_t value = (uint32_t)far_mix64(i + 1);
 
+        if (!is_changed(i))
+            continue;
         if (i % FAR_HASH_BATCH == 0)
             small_batch(h, s, i);
         assert_int_equal(one->query.value_bytes, 4);
@@ -138,16 +146,18 @@ static void serial__small(void **state)
             assert_int_equal(far_hash_put(h, one->key, 12, &value, 4, 0), 1);
         else if (i % 3 == 1)
             assert_int_equal(far_hash_remove(h, one->key, 12, 0), 0);
+        removed += i % 3 == 1;
     }
-    assert_int_equal(far_hash_count(h), n - (n + 1) / 3);
+    assert_int_equal(far_hash_count(h), n - removed);
     for (uint64_t i = 0; i < n; i++) {
         struct small *one = &s[i % FAR_HASH_BATCH];
+        bool changed = is_changed(i);
 
         if (i % FAR_HASH_BATCH == 0)
             small_batch(h, s, i);
-        assert_int_equal(one->query.value_bytes, i % 3 == 1 ? -1 : 4);
-        if (i % 3 != 1)
-            assert_int_equal(one->value, (uint32_t)far_mix64(i + (i % 3 == 0)));
+        assert_int_equal(one->query.value_bytes, changed && i % 3 == 1 ? -1 : 4);
+        if (!changed || i % 3 != 1)
+            assert_int_equal(one->value, (uint32_t)far_mix64(i + (changed && i % 3 == 0)));
         else if (i % 8 == 0)
             assert_int_equal(far_hash_remove(h, one->key, 12, 0), -1);
     }
@@ -434,7 +444,7 @@ static void remove__frees(void **state)
     size_t before = 0, bytes = far_bytes(2);
     unsigned char value[700];
 
-    for (unsigned round = 0; round < 3; round++) {
+    for (unsigned round = 0; round < 2; round++) {
         uint64_t n = bytes / 450;
 
         for (uint64_t i = 0; i < n; i++) {

@@ -451,7 +451,7 @@ static void list__frees_what_items_own(void **state)
 {
     size_t before = 0;
 
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 24; round++) {
         FAR_LIST(owner) l;
         FAR_LIST_ITER(owner) it;
         owner o = {{NULL}, 7};
@@ -475,10 +475,10 @@ static void list__frees_what_items_own(void **state)
             FAR_FREE(o.leaf);
         }
         FAR_LIST_FREE(l);
-        if (round == 15)
+        if (round == 6)
             before = resident_kib();
     }
-    assert_true(resident_kib() < before + 50 * 1024);
+    assert_true(resident_kib() < before + 30 * 1024);
 }
 
 /* --- threads: 16 read items that 8 others leave alone, each of which writes its own */
