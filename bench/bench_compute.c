@@ -2,7 +2,8 @@
  *
  * Objects of 4 KiB, each read whole, with 0 … 24 us of work between two; local memory for --local percent of them (6).
  *
- *   seq     in order, FAR_PREFETCH of the object WINDOW ahead
+ *   seq     in order, FAR_AHEAD (far/ahead.h): as far ahead as is measured to be enough
+ *   hand    in order, FAR_PREFETCH of the one object WINDOW ahead, which is a request of its own
  *   random  in random order, nothing fetched ahead
  *   plain   the same accesses to plain memory, in order and in random order: what the others are compared with
  *
@@ -19,14 +20,15 @@
 #include "base/random.h"
 #include "bench/common.h"
 #include "bench/node.h"
+#include "far/ahead.h"
 #include "tests/object/rig.h"
 
 #define BYTES  4096u
 #define WINDOW 64u /* objects ahead */
 
-enum { SEQ, RANDOM, ORDERS, PLAIN = 0, AWAY = 1, ARMS = 2, WORKS = 7 };
+enum { SEQ, HAND, RANDOM, ORDERS, PLAIN = 0, AWAY = 1, ARMS = 2, WORKS = 7 };
 static const unsigned works_us[WORKS] = {0, 1, 3, 6, 12, 18, 24};
-static const char *const order_names[] = {"seq", "random"};
+static const char *const order_names[] = {"seq", "hand", "random"};
 static const char *const arm_names[] = {"plain", "far"};
 
 static struct bench_samples times[ARMS][ORDERS][WORKS]; /* us per access, one a run */
@@ -60,22 +62,28 @@ static uint64_t add_up(const uint64_t *p)
     return sum;
 }
 
+typedef struct {
+    char bytes[BYTES];
+} block;
+FAR_PLAIN(block);
+
 struct data {
     uint32_t n;
     char *plain;
-    FAR(char) * objects;
+    FAR(block) * objects;
     struct far_random r;
 };
 
 static uint32_t place(struct data *d, unsigned order, uint32_t k)
 {
-    return order == SEQ ? k % d->n : (uint32_t)far_random_below(&d->r, d->n);
+    return order != RANDOM ? k % d->n : (uint32_t)far_random_below(&d->r, d->n);
 }
 
 /* us per access, over so many accesses. */
 static double pass(struct data *d, unsigned arm, unsigned order, unsigned work_us, uint32_t from, uint32_t accesses)
 {
     uint64_t muls = (uint64_t)(work_us * muls_per_us), sum = 0, start = bench_now_ns();
+    FAR_PACE(pace);
 
     for (uint32_t k = from; k < from + accesses; k++) {
         uint32_t i = place(d, order, k);
@@ -84,6 +92,8 @@ static double pass(struct data *d, unsigned arm, unsigned order, unsigned work_u
             sum += add_up((const uint64_t *)(d->plain + (size_t)i * BYTES));
         } else {
             if (order == SEQ)
+                FAR_AHEAD(pace, ahead, d->objects[(k + ahead) % d->n]);
+            if (order == HAND)
                 FAR_PREFETCH(d->objects[(k + WINDOW) % d->n]);
             FAR_SCOPE {
                 sum += add_up((const uint64_t *)FAR_R(d->objects[i]));
@@ -106,12 +116,12 @@ static void make(struct data *d, unsigned arm)
     }
     d->objects = malloc(d->n * sizeof(*d->objects));
     for (uint32_t i = 0; i < d->n; i++) {
-        if (!FAR_NEW_N(d->objects[i], char, BYTES)) {
+        if (!FAR_NEW(d->objects[i], block)) {
             perror("bench_compute: FAR_NEW");
             exit(1);
         }
         FAR_SCOPE {
-            memset(FAR_W(d->objects[i]), 1, BYTES);
+            memset(FAR_W(d->objects[i])->bytes, 1, BYTES);
         }
     }
 }
