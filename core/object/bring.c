@@ -25,6 +25,7 @@
 #define OPS        32u
 #define OP_NAP_NS  (50 * FAR_NS_PER_US) /* longer each time, as many may wait */
 #define OP_NAP_MOST_NS (200 * FAR_NS_PER_US)
+#define TOGETHER   8u  /* single objects ahead */
 #define NEAR_TICKS 16u /* evicted less than one budget ago: part of the working set */
 
 struct coming {
@@ -46,6 +47,7 @@ struct bring_op {
 static struct bring_op *ops; /* OPS of them */
 static uint32_t freed;       /* atomic, a futex: bumped when a request becomes free while somebody waits for one */
 static uint32_t waiting;     /* atomic: for a free request */
+static uint32_t unsent;      /* atomic: requests ahead that nobody drove the engine for, at most */
 
 int far_bring_init(void)
 {
@@ -75,6 +77,16 @@ unsigned far_bring_busy(void)
 void far_bring_poll(void)
 {
     far_engine_poll(far_pager.object_engine);
+}
+
+void far_bring_poll_soon(void)
+{
+    uint32_t n = far_atomic_add_relaxed(&unsent, 1u) + 1;
+
+    if (n < TOGETHER && far_engine_outstanding(far_pager.object_engine) > n)
+        return;
+    far_atomic_store_relaxed(&unsent, 0u);
+    far_bring_poll();
 }
 
 void far_bring_drain(void)

@@ -389,6 +389,7 @@ int far_object_fetch(struct far_word *const *w, size_t n, int mode)
 void far_object_prefetch(struct far_word *const *w, size_t n, int mode)
 {
     struct far_basket b = {.ahead = true};
+    bool alone = n == 1;
     uint64_t outer;
 
     if (!scope_try_enter(false, &outer))
@@ -399,11 +400,16 @@ void far_object_prefetch(struct far_word *const *w, size_t n, int mode)
 
         if (far_is_far((void *)(uintptr_t)at))
             far_service_prefetch(far_page_of((uintptr_t)at), far_word_slot(w[i]));
-        if (far_at_state(at) == FAR_WORD_REMOTE && far_bring_add(&b, w[i], at, mode) == FAR_BROUGHT_NO_ROOM)
+        if (far_at_state(at) == FAR_WORD_REMOTE && far_bring_add(&b, w[i], at, mode) == FAR_BROUGHT_NO_ROOM) {
+            alone = false; /* there is more when something has arrived */
             break;
+        }
     }
     far_bring_send(&b);
-    far_bring_poll();
+    if (alone)
+        far_bring_poll_soon();
+    else
+        far_bring_poll();
     far_range_unlock_read();
     scope_leave(outer);
 }

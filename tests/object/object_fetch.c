@@ -203,6 +203,41 @@ static void prefetch__is_in_flight(void **unused)
     FAR_FREE(h);
 }
 
+/* Asked for one by one while something is under way they go together; who waits for one brings what is asked for. */
+static void prefetch__goes_with_others(void **unused)
+{
+    enum { N = 20 };
+    uint64_t fetches;
+    uint32_t sent;
+    FAR(thing) h[N];
+
+    start();
+    for (unsigned i = 0; i < N; i++) {
+        h[i] = new_thing();
+        EVENTUALLY(FAR_FLUSH(h[i]) == 0);
+    }
+    EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 0);
+    far_evacuate_stop(); /* it drives the engine as well */
+    fetches = far_counter_get(FAR_C_object_fetches);
+    wire_hold(true);
+    sent = far_atomic_load_relaxed(&wire.sent);
+    for (unsigned i = 0; i < N; i++) {
+        FAR_PREFETCH(h[i]);
+        assert_int_equal(state_of(h[i].word), FAR_WORD_FETCHING);
+        if (i == 0)
+            assert_int_not_equal(far_atomic_load_relaxed(&wire.sent), sent); /* nothing to go with */
+    }
+    assert_in_range(far_atomic_load_relaxed(&wire.sent) - sent, 2, N / 2);
+    wire_hold(false);
+    for (unsigned i = N; i-- > 0;)
+        FAR_SCOPE
+            assert_int_equal(FAR_R(h[i])->c[77], 'x');
+    assert_int_equal(far_counter_get(FAR_C_object_fetches), fetches);
+    far_evacuate_go_on();
+    for (unsigned i = 0; i < N; i++)
+        FAR_FREE(h[i]);
+}
+
 /* A use that says nothing of the next one keeps nothing here. */
 static void nt__of_what_is_about_to_go(void **unused)
 {
@@ -254,6 +289,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(prefetch__never_waits),
         cmocka_unit_test(page__comes_before_objects),
         cmocka_unit_test(prefetch__is_in_flight),
+        cmocka_unit_test(prefetch__goes_with_others),
         cmocka_unit_test(fetch__large),
         cmocka_unit_test(fetch__larger_than_local_memory),
         cmocka_unit_test(fetch__large_and_lost),

@@ -15,6 +15,7 @@
 static struct {
     uint32_t hold; /* atomic: nothing comes from the node; what was sent arrives there */
     uint32_t flip; /* atomic: data from the node is damaged */
+    uint32_t sent; /* atomic: pieces that went to the node */
 } wire;
 
 static inline long wire_allow(void *arg, unsigned conn, bool to_node, uint64_t at, size_t bytes)
@@ -25,6 +26,7 @@ static inline long wire_allow(void *arg, unsigned conn, bool to_node, uint64_t a
 /* Only of data: a frame's head has a checksum of its own, and is shorter than that. */
 static inline void wire_alter(void *arg, unsigned conn, bool to_node, uint64_t at, uint8_t *data, size_t bytes)
 {
+    far_atomic_add_relaxed(&wire.sent, (uint32_t)to_node);
     if (!to_node && bytes >= 512 && far_atomic_load_acquire(&wire.flip))
         data[bytes - 1] ^= 0x10;
 }
