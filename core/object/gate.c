@@ -106,7 +106,9 @@ void far_gate_admit(void)
         w = next_locked();
         far_mutex_unlock(&gate.lock);
         if (w) {
+            far_race_window(); /* it is in no list and not let in yet */
             far_atomic_store_release(&w->admitted, 1u);
+            far_race_window();
             far_os_futex_wake(&w->admitted, 1); /* if it has gone meanwhile nobody is woken, or somebody for nothing */
         }
     } while (w);
@@ -203,6 +205,7 @@ bool far_gate_wait(uint64_t most_ns)
             since = now;
         }
     }
+    far_race_window();
     if (!leave(&w)) {
         was_let_in(&w);
         return true;

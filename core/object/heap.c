@@ -370,6 +370,7 @@ static void put(struct segment *s, enum far_heap_kind kind, struct far_list *lis
     far_list_push_back(list, &s->link);
     heap.queued[kind]++;
     far_mutex_unlock(&heap.lock);
+    far_race_window(); /* it may be picked while that reference is there */
 }
 
 /* --- allocation */

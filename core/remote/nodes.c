@@ -10,6 +10,7 @@
 #include "base/counters.h"
 #include "base/format.h"
 #include "base/log.h"
+#include "base/mutation.h"
 #include "base/options.h"
 #include "base/os.h"
 #include "core/local/budget.h"
@@ -400,6 +401,7 @@ int far_nodes_clone(bool *shared)
         *shared = true; /* even if it fails: the node may have made the clone */
         int ret = far_engine_call(far_pager.write_engine, &ns.clone[i]);
 
+        far_race_window(); /* the node shares our spans, and we do not know yet */
         if (ret < 0) {
             far_log_tell("fork fails: memory node %s does not keep what is there for the child (%s)", ns.urls[i], refusal(ret));
             return ret;

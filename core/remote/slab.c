@@ -224,6 +224,7 @@ int far_slab_grow(unsigned class_index)
     far_mutex_lock(&slab.lock);
     ret = span_add_locked(id, node, bytes, class_index);
     far_mutex_unlock(&slab.lock);
+    far_race_window(); /* others may take what it has */
     if (ret < 0)
         slab.source.undo_grant(slab.source.ctx, node, id);
     return ret;

@@ -42,10 +42,15 @@ if(FAR_SANITIZE)
   endif()
 endif()
 
-# far_object_stress(NAME TRANSPORT ARGS...): object_stress against a memory node that is there for it alone.
+# far_object_stress(NAME TRANSPORT ARGS...): object_stress against a memory node that is there for it alone. With --delays in
+# ARGS: its test build.
 function(far_object_stress name transport)
+  set(program object_stress)
+  if("--delays" IN_LIST ARGN)
+    set(program object_stress_mutated)
+  endif()
   add_test(NAME object_stress_${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/stress/run.sh $<TARGET_FILE:farmemd> ${transport}
-    $<TARGET_FILE:object_stress> --node @NODE@ --seconds ${far_object_seconds} ${far_object_data} ${ARGN})
+    $<TARGET_FILE:${program}> --node @NODE@ --seconds ${far_object_seconds} ${far_object_data} ${ARGN})
   set_tests_properties(object_stress_${name} PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77 PROCESSORS 2
     ENVIRONMENT "${far_object_environment}")
 endfunction()
@@ -63,6 +68,11 @@ if(NOT FAR_SANITIZE)
   far_object_mutated(object_stress)
   far_object_mutated(object_epoch)
   far_object_stress(many_threads unix --seed 4 --threads 100)
+  # Time passes in every race window (base/mutation.h).
+  far_object_stress(delays_unix_fork unix --seed 5 --delays 24 --fork --local 8M --data 32M)
+  set_property(TEST object_stress_delays_unix_fork APPEND PROPERTY ENVIRONMENT STRESS_MEMORY=8G)
+  far_object_stress(delays_tcp tcp --seed 6 --delays 24 --local 8M --data 64M --most 262144)
+  far_object_stress(delays_many_threads unix --seed 7 --delays 24 --threads 64 --local 8M --data 32M)
   foreach(arguments "large;inproc;--hold;1;--bytes;65536" "large;unix;--hold;1;--bytes;65536" "large;tcp;--hold;1;--bytes;65536"
       "many;unix;--hold;16;--bytes;4096" "small;unix;--hold;2;--bytes;512")
     list(POP_FRONT arguments name transport)
