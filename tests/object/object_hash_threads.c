@@ -53,13 +53,14 @@ struct shared {
     struct far_hash *h;
     uint64_t keys, rounds;
     int64_t count; /* atomic: entries, as puts and removes said */
-    bool sizes;    /* values of all sizes, else of 16 bytes */
+    size_t words;  /* of a value; 0: all sizes */
+    unsigned fillers;
 };
 
 /* number, salt, and what follows from both */
 static size_t make_value(const struct shared *t, uint64_t number, uint64_t salt, uint64_t *to)
 {
-    size_t words = t->sizes ? (size_t)(salt % 16 ? 2 + salt % 40 : 300 + salt % 700) : 2;
+    size_t words = t->words ? t->words : (size_t)(salt % 4 ? 2 + salt % 40 : 300 + salt % 700);
 
     to[0] = number;
     to[1] = salt;
@@ -77,17 +78,36 @@ static void check_value(const struct shared *t, uint64_t number, const uint64_t 
     CHECK(!memcmp(expected, value, (size_t)bytes));
 }
 
-/* Every second key, each thread its part. */
+/* Puts n keys that are not there. That they are looked for before brings their groups at once. */
+static void put_new(struct shared *t, const uint64_t *numbers, unsigned n)
+{
+    struct far_hash_query q[FAR_HASH_BATCH];
+    uint64_t value[1024];
+
+    for (unsigned i = 0; i < n; i++)
+        q[i] = (struct far_hash_query){&numbers[i], 8, NULL, 0, 0};
+    CHECK(far_hash_get_many(t->h, q, n, 0) == 0);
+    for (unsigned i = 0; i < n; i++)
+        CHECK(far_hash_put(t->h, &numbers[i], 8, value, make_value(t, numbers[i], far_mix64(numbers[i]), value), 0) == 0);
+    far_atomic_add_relaxed(&t->count, (int64_t)n);
+}
+
+/* Every second key, each thread its part. One alone is faster where the data exceeds local memory many times. */
 static void *fill(void *arg)
 {
     struct job *j = arg;
     struct shared *t = j->shared;
-    uint64_t value[1024];
-    int64_t n = 0;
+    uint64_t numbers[FAR_HASH_BATCH];
+    unsigned n = 0;
 
-    for (uint64_t number = 2 * j->number; number < t->keys; number += 2 * THREADS, n++)
-        CHECK(far_hash_put(t->h, &number, 8, value, make_value(t, number, far_mix64(number), value), 0) == 0);
-    far_atomic_add_relaxed(&t->count, n);
+    for (uint64_t number = 2 * j->number; number < t->keys; number += 2 * t->fillers) {
+        numbers[n++] = number;
+        if (n == FAR_HASH_BATCH) {
+            put_new(t, numbers, n);
+            n = 0;
+        }
+    }
+    put_new(t, numbers, n);
     return NULL;
 }
 
@@ -162,30 +182,47 @@ static int check_visit(const void *key, size_t key_bytes, const void *value, siz
     return 0;
 }
 
-static void parallel(uint64_t keys, bool sizes, uint64_t rounds)
+/* How many of every step-th key are there. */
+static int64_t count_some(const struct shared *t, uint64_t step)
 {
-    struct shared t = {far_hash_new(NULL), keys, rounds, 0, sizes};
+    static uint64_t values[FAR_HASH_BATCH][1024];
+    struct far_hash_query q[FAR_HASH_BATCH];
+    uint64_t numbers[FAR_HASH_BATCH];
+    int64_t there = 0;
+
+    for (uint64_t number = 0; number < t->keys;) {
+        unsigned n = 0;
+
+        for (; n < FAR_HASH_BATCH && number < t->keys; n++, number += step) {
+            numbers[n] = number;
+            q[n] = (struct far_hash_query){&numbers[n], 8, values[n], sizeof(values[n]), 0};
+        }
+        there += far_hash_get_many(t->h, q, n, 0);
+        for (unsigned i = 0; i < n; i++)
+            if (q[i].value_bytes >= 0)
+                check_value(t, numbers[i], values[i], q[i].value_bytes);
+    }
+    return there;
+}
+
+static void parallel(uint64_t keys, size_t words, uint64_t rounds)
+{
+    struct shared t = {far_hash_new(NULL), keys, rounds, 0, words, keys < MANY_KEYS ? THREADS : 1};
     uint64_t fetches = rig_counter(FAR_C_object_fetches), evictions = rig_counter(FAR_C_object_evictions);
-    uint64_t value[1024], there = 0, step = 1 + keys / 10000;
+    uint64_t step = 1 + keys / 10000;
+    int64_t there;
     struct visits visits = {&t, 0};
 
     seed = test_seed("parallel");
-    run_threads(THREADS, fill, &t);
+    run_threads(t.fillers, fill, &t);
     run_threads(THREADS, mutate, &t);
     if (rig_squeezed() && keys >= MANY_KEYS) {
         assert_true(rig_counter(FAR_C_object_fetches) - fetches > keys / 100);
         assert_true(rig_counter(FAR_C_object_evictions) - evictions > keys / 100);
     }
     assert_int_equal(far_hash_each(t.h, check_visit, &visits, 0), 0);
-    for (uint64_t i = 0; i < keys; i += step) { /* each may wait for a node */
-        ssize_t bytes = far_hash_get(t.h, &i, 8, value, sizeof(value), 0);
-
-        if (bytes >= 0) {
-            check_value(&t, i, value, bytes);
-            there++;
-        }
-    }
-    assert_true(step > 1 || t.count == (int64_t)there);
+    there = count_some(&t, step);
+    assert_true(step > 1 || t.count == there);
     assert_int_equal(visits.n, t.count);
     assert_int_equal(far_hash_count(t.h), t.count);
     far_hash_free(t.h);
@@ -193,23 +230,23 @@ static void parallel(uint64_t keys, bool sizes, uint64_t rounds)
 
 static void parallel__few_keys(void **state)
 {
-    parallel(64, false, 1000);
-    parallel(64, true, 1000);
+    parallel(64, 2, 1000);
+    parallel(64, 0, 1000);
 }
 
-/* Half of the keys are there at a time: data of one and a half times the local memory, or twice. */
+/* Half of the keys are there at a time: data of eight times the local memory. These are in the groups. */
 static void parallel__small_values(void **state)
 {
-    uint64_t keys = far_bytes(3) / 48; /* of so many bytes with all */
+    uint64_t keys = far_bytes(16) / 256; /* of so many bytes with all */
 
-    parallel(keys, false, keys / (far_active() ? 600 : 10)); /* most of them wait for a node */
+    parallel(keys, 29, keys / (far_active() ? 600 : 10)); /* most of them wait for a node */
 }
 
 static void parallel__variable_sizes(void **state)
 {
-    uint64_t keys = far_bytes(4) / 500; /* on average */
+    uint64_t keys = far_bytes(16) / 1430; /* on average */
 
-    parallel(keys, true, keys / (far_active() ? 60 : 2));
+    parallel(keys, 0, keys / (far_active() ? 90 : 2)); /* as above */
 }
 
 /* --- growing and shrinking stop nobody */
