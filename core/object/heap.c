@@ -28,6 +28,7 @@
 #define SEGMENT_LEAST (132u << 10) /* two of the largest objects, with their heads */
 #define SEGMENT_MOST  (1u << 20)
 #define LOOK_TICKS   2u           /* from when a segment is filled until it is looked at: by then what came ahead was used */
+#define STAYS_MOST   4u
 #define SPARE_PARTS  4u           /* free granules kept for reuse: at most this part of the budget */
 #define SLACK_PARTS  40u          /* of the budget: for memory that threads in scopes need */
 
@@ -41,6 +42,7 @@ struct segment {
     uint8_t tick;         /* evacuation clock when it was put into its list */
     bool apart;           /* objects have pages of their own; set while it is opened */
     bool fenced;          /* atomic: some of its memory is (has a note) */
+    uint8_t stays;        /* how often it was STREAM again after all that could go went; the evacuator's */
 };
 
 /* Under heap.lock. */
@@ -414,6 +416,7 @@ static uint32_t room_locked(struct shard *sh, uint32_t bytes, enum far_heap_kind
         return NONE;
     close_locked(sh, kind);
     heap.segments[i].fill = 0;
+    heap.segments[i].stays = 0;
     heap.segments[i].apart = far_atomic_load_relaxed(&heap.apart);
     heap.segments[i].state = SEGMENT_OPEN;
     heap.segments[i].kind = (uint8_t)kind;
@@ -575,11 +578,36 @@ void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg
     }
 }
 
+/* Resident, not idle: a use that was no non-temporal one; or pinned. */
+static void note_used(void *p, uint64_t head, void *used)
+{
+    const struct far_word *w = &far_words_base[far_head_word(head)];
+    uint64_t at = far_at_load(w);
+
+    if (far_at_is_at_home(at) && far_at_address(at) == p &&
+        (far_at_state(at) == FAR_WORD_RESIDENT || far_atomic_load_relaxed(&w->pins) & ~FAR_PIN_FREED))
+        *(bool *)used = true;
+}
+
+/* Whether what is left in a STREAM segment is so by non-temporal accesses, or on its way in or out. Not for ever: while there is
+ * STREAM nothing else goes. */
+static bool stays_stream(int64_t segment)
+{
+    struct segment *s = &heap.segments[segment];
+    bool used = false;
+
+    if (s->kind != FAR_HEAP_STREAM || s->stays == STAYS_MOST)
+        return false;
+    s->stays++;
+    far_heap_walk(segment, note_used, &used);
+    return !used;
+}
+
 void far_heap_unpick(int64_t segment, bool emptied)
 {
     struct segment *s = &heap.segments[segment];
 
-    put(s, emptied ? FAR_HEAP_MAIN : (enum far_heap_kind)s->kind, &heap.filled);
+    put(s, emptied && !stays_stream(segment) ? FAR_HEAP_MAIN : (enum far_heap_kind)s->kind, &heap.filled);
     unref((uint32_t)segment);
 }
 

@@ -97,7 +97,7 @@ int64_t far_heap_next_filled(void);
 /* It was looked at: into its queue; drops next_filled's reference. */
 void far_heap_queue(int64_t segment);
 /* Drops pick's reference; what is still referred to counts as filled anew. emptied: all that could go went, so the rest is in
- * use, and MAIN. */
+ * use, and MAIN; but STREAM stays what only non-temporal accesses kept from going. */
 void far_heap_unpick(int64_t segment, bool emptied);
 uint32_t far_heap_segment_bytes(void);
 /* Bytes of segments that hold something or are open; segments kept for reuse. */

@@ -160,6 +160,46 @@ static void unpick__kinds(void **unused)
     assert_int_equal(far_heap_used_bytes(), 0);
 }
 
+/* What is used by non-temporal accesses while it is to go takes nobody else's place: a segment of it goes first again. */
+static void unpick__stream_stays_stream(void **unused)
+{
+    bool looked_at;
+    int64_t s, idle;
+    void *p;
+
+    start();
+    assert_true(make(0, 4096, FAR_HEAP_STREAM) && make(1, 4096, FAR_HEAP_MAIN));
+    assert_true(far_heap_close_open());
+    p = (void *)things[0].w->at;
+    s = segment_of(0);
+    far_at_mark_idle(things[0].w, p);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(far_heap_pick(&looked_at), s);
+        far_heap_unpick(s, true);
+    }
+    things[0].w->at = (int64_t)p; /* a use that counts */
+    assert_int_equal(far_heap_pick(&looked_at), s);
+    far_heap_unpick(s, true);
+    assert_int_equal(far_heap_pick(&looked_at), segment_of(1));
+    far_heap_unpick(segment_of(1), true);
+    unmake(0);
+    assert_true(make(0, 4096, FAR_HEAP_STREAM) && far_heap_close_open());
+    p = (void *)things[0].w->at;
+    idle = segment_of(0);
+    far_at_mark_idle(things[0].w, p);
+    for (unsigned i = 0; (s = far_heap_pick(&looked_at)) == idle; i++) { /* not for ever */
+        assert_true(i < 10);
+        far_heap_unpick(s, true);
+    }
+    assert_int_equal(s, segment_of(1));
+    far_heap_unpick(s, true);
+    things[0].w->at = (int64_t)p;
+    unmake(0);
+    unmake(1);
+    far_heap_trim(UINT64_MAX);
+    assert_int_equal(far_heap_used_bytes(), 0);
+}
+
 static void alloc__within_the_budget(void **unused)
 {
     unsigned n = 0;
@@ -181,6 +221,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(alloc__a_model),
         cmocka_unit_test(pick__coldest_first),
         cmocka_unit_test(unpick__kinds),
+        cmocka_unit_test(unpick__stream_stays_stream),
         cmocka_unit_test(alloc__within_the_budget),
     };
 
