@@ -10,14 +10,15 @@ function(far_object_test name source)
   target_link_libraries(${name} PRIVATE far_flags far_base cmocka Threads::Threads)
 endfunction()
 
+# far_object_arm(NAME TRANSPORT [SKIP]): without the cases that SKIP names.
 function(far_object_arm name transport)
   add_test(NAME ${name}.${transport} COMMAND ${PROJECT_SOURCE_DIR}/tests/stress/run.sh $<TARGET_FILE:farmemd> ${transport}
     env LD_PRELOAD=$<TARGET_FILE:farshim> $<TARGET_FILE:${name}>)
   set_tests_properties(${name}.${transport} PROPERTIES TIMEOUT 300 LABELS object PROCESSORS 2 ENVIRONMENT
-    "FAR_CONFIG=/dev/null;FAR_NODES=@NODE@;FAR_LOCAL=${far_object_local_mib}M;OBJECT_LOCAL_MIB=${far_object_local_mib}")
+    "FAR_CONFIG=/dev/null;FAR_NODES=@NODE@;FAR_LOCAL=${far_object_local_mib}M;OBJECT_LOCAL_MIB=${far_object_local_mib};OBJECT_SKIP=${ARGN}")
 endfunction()
 
-# far_object_inside(NAME [SKIP]): the program NAME with core and node linked in, without the cases that SKIP names.
+# far_object_inside(NAME [SKIP]): the same with core and node linked in.
 function(far_object_inside name)
   if(FAR_SANITIZE MATCHES thread) # it wants the window where the core does not put it by itself
     return()
@@ -46,7 +47,9 @@ far_object_program(object_array object_array.c)
 far_object_program(object_list object_list.c)
 if(TARGET farshim)
   far_object_test(object_share object_share.c)
-  far_object_arm(object_share unix)
+  foreach(transport unix tcp) # inside there are no pages
+    far_object_arm(object_share ${transport})
+  endforeach()
 endif()
 
 # What containers ask the library for: a library of the test's own; and virtual time.
@@ -85,12 +88,22 @@ far_object_inside(object_hash serial__small) # which takes most of the time
 far_object_inside(object_hash_threads)
 if(TARGET farshim)
   far_object_arm(object_hash unix)
+  far_object_arm(object_hash tcp serial__small)
   foreach(transport unix tcp)
     far_object_arm(object_hash_threads ${transport})
   endforeach()
   set_tests_properties(object_hash.unix PROPERTIES TIMEOUT 600)
-  set(far_object_local_mib 16) # room for a scan beside what is to stay
+endif()
+# What stays near. There must be room for a scan beside it, and for what comes while the evacuator gets no processor.
+set(far_object_local_mib 12)
+far_object_test(object_array_replacement object_array_replacement.c)
+if(TARGET farshim)
   far_object_arm(object_hash_replacement unix)
-  far_object_test(object_array_replacement object_array_replacement.c)
   far_object_arm(object_array_replacement unix)
+  far_object_arm(object_hash_replacement tcp)
+  far_object_arm(object_array_replacement tcp replacement__non_temporal_objects) # which takes most of the time
+endif()
+if(NOT FAR_SANITIZE)
+  far_object_inside(object_hash_replacement object_hash_replacement.c)
+  far_object_inside(object_array_replacement object_array_replacement.c replacement__non_temporal_objects)
 endif()

@@ -1,5 +1,5 @@
-/* What of an array stays near while scans of another one, or of a list or of objects, of several times the local memory, go by. OBJECT_LOCAL_MIB, if set, is
- * the limit. */
+/* What of an array stays near while scans of another one, or of a list or of objects, of several times the local memory, go by.
+ * OBJECT_LOCAL_MIB, if set, is the limit; OBJECT_SKIP names the cases that are left out. */
 #include "tests/object/object.h"
 #include "tests/test.h"
 #include "far/array.h"
@@ -71,53 +71,66 @@ static void scan(FAR_ARRAY(uint64_t) a, size_t n)
     }
 }
 
-/* An array of a quarter of the local memory that was in use is still there after a non-temporal scan of eight times as much as
- * there is. Where the evacuator gets no processor for a while it takes room for the scan, once: a third was the most seen.
- * Without the hint all of it goes. */
-static void replacement__non_temporal_scans(void **state)
+/* Of an array of a quarter of the local memory. */
+static size_t kept_items(void)
 {
-    size_t kept_n = far_bytes(1) / 4 / sizeof(uint64_t), n = far_bytes(8) / sizeof(uint64_t), gone = 0;
-    FAR_ARRAY(uint64_t) scanned = array_new(n, 9), kept = array_new(kept_n, 7);
+    return far_bytes(1) / 4 / sizeof(uint64_t);
+}
 
-    for (unsigned turn = 0; turn < 3; turn++) {
-        scan(scanned, n / 8);
-        for (size_t i = 0; i < kept_n; i += ITEMS)
-            FAR_SCOPE
-                assert_true(*FAR_AT(kept, i) == 7 + i);
+static void use(FAR_ARRAY(uint64_t) kept)
+{
+    for (size_t i = 0; i < kept_items(); i += ITEMS)
+        FAR_SCOPE
+            assert_true(*FAR_AT(kept, i) == 7 + i);
+}
+
+/* An array that was in use is still there after a non-temporal scan of many times as much as there is. Where the evacuator gets no
+ * processor for a while it may take room for the scan: so it is tried again. Without the hint all of it goes each time. */
+static void stays_near(FAR_ARRAY(uint64_t) kept, void (*use_and_scan)(FAR_ARRAY(uint64_t) kept, void *what), void *what)
+{
+    size_t gone = SIZE_MAX, all = kept_items() / ITEMS;
+
+    for (unsigned try = 0; try < 3 && gone > all / 64; try++) {
+        use_and_scan(kept, what);
+        gone = 0;
+        for (size_t i = 0; i < kept_items(); i += ITEMS)
+            gone += !is_near(kept, i);
+        print_message("%zu of %zu chunks went during the scan\n", gone, all);
     }
-    scan(scanned, n);
-    for (size_t i = 0; i < kept_n; i += ITEMS)
-        gone += !is_near(kept, i);
-    print_message("%zu of %zu chunks went during the scan\n", gone, kept_n / ITEMS);
-    assert_in_range(gone, 0, kept_n / ITEMS / 2);
-    for (size_t i = 0; i < kept_n; i++)
+    assert_in_range(gone, 0, all / 64);
+    for (size_t i = 0; i < kept_items(); i++)
         FAR_SCOPE
             assert_true(*FAR_AT(kept, i) == 7 + i);
     FAR_ARRAY_FREE(kept, uint64_t);
+}
+
+/* Of eight times the local memory. */
+static void use_and_scan_array(FAR_ARRAY(uint64_t) kept, void *scanned)
+{
+    FAR_ARRAY(uint64_t) *a = scanned;
+    size_t n = far_bytes(8) / sizeof(uint64_t);
+
+    for (unsigned turn = 0; turn < 3; turn++) {
+        scan(*a, n / 8);
+        use(kept);
+    }
+    scan(*a, n);
+}
+
+static void replacement__non_temporal_scans(void **state)
+{
+    FAR_ARRAY(uint64_t) scanned = array_new(far_bytes(8) / sizeof(uint64_t), 9);
+
+    stays_near(array_new(kept_items(), 7), use_and_scan_array, &scanned);
     FAR_ARRAY_FREE(scanned, uint64_t);
 }
 
-/* An array that was in use is still there after `scan_all` went by twice, each time 8 times as much as there is. As above. */
-static void stays_near(void (*scan_all)(void *what), void *what)
+static void use_and_scan_twice(FAR_ARRAY(uint64_t) kept, void (*scan_all)(void *what), void *what)
 {
-    size_t kept_n = far_bytes(1) / 4 / sizeof(uint64_t), gone = 0;
-    FAR_ARRAY(uint64_t) kept = array_new(kept_n, 7);
-
-    scan_all(what);
-    for (size_t i = 0; i < kept_n; i += ITEMS)
-        FAR_SCOPE
-            assert_true(*FAR_AT(kept, i) == 7 + i);
-    for (unsigned turn = 0; turn < 2; turn++)
-        for (size_t i = 0; i < kept_n; i += ITEMS)
-            FAR_SCOPE
-                assert_true(*FAR_AT(kept, i) == 7 + i);
+    for (unsigned turn = 0; turn < 3; turn++)
+        use(kept);
     for (unsigned turn = 0; turn < 2; turn++)
         scan_all(what);
-    for (size_t i = 0; i < kept_n; i += ITEMS)
-        gone += !is_near(kept, i);
-    print_message("%zu of %zu chunks went during the scan\n", gone, kept_n / ITEMS);
-    assert_in_range(gone, 0, kept_n / ITEMS * 2 / 5);
-    FAR_ARRAY_FREE(kept, uint64_t);
 }
 
 static void scan_list(void *list)
@@ -132,15 +145,23 @@ static void scan_list(void *list)
     assert_int_equal(i, FAR_LIST_COUNT(*l));
 }
 
+static void use_and_scan_list(FAR_ARRAY(uint64_t) kept, void *list)
+{
+    use_and_scan_twice(kept, scan_list, list);
+}
+
 static void replacement__non_temporal_list(void **state)
 {
+    FAR_ARRAY(uint64_t) kept;
     FAR_LIST(page) l;
     page p = {{0}};
 
     FAR_LIST_INIT(l, page);
     for (p.v[3] = 0; p.v[3] < far_bytes(8) / sizeof(page); p.v[3]++)
         assert_int_equal(FAR_LIST_PUSH_BACK(l, p), 0);
-    stays_near(scan_list, &l);
+    kept = array_new(kept_items(), 7);
+    scan_list(&l);
+    stays_near(kept, use_and_scan_list, &l);
     FAR_LIST_FREE(l);
 }
 
@@ -153,8 +174,14 @@ static void scan_objects(void *objects)
             assert_true(FAR_R_NT(p[i])->v[3] == i);
 }
 
+static void use_and_scan_objects(FAR_ARRAY(uint64_t) kept, void *objects)
+{
+    use_and_scan_twice(kept, scan_objects, objects);
+}
+
 static void replacement__non_temporal_objects(void **state)
 {
+    FAR_ARRAY(uint64_t) kept;
     size_t n = far_bytes(8) / sizeof(page);
     FAR(page) *p = calloc(n, sizeof(*p));
 
@@ -163,13 +190,15 @@ static void replacement__non_temporal_objects(void **state)
         FAR_SCOPE
             FAR_W(p[i])->v[3] = i;
     }
-    stays_near(scan_objects, p);
+    kept = array_new(kept_items(), 7);
+    scan_objects(p);
+    stays_near(kept, use_and_scan_objects, p);
     for (size_t i = 0; i < n; i++)
         FAR_FREE(p[i]);
     free(p);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replacement__hot_items_stay),
@@ -178,7 +207,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(replacement__non_temporal_objects),
     };
 
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    cmocka_set_skip_filter(getenv("OBJECT_SKIP"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -480,5 +480,6 @@ int main(void)
         cmocka_unit_test(remove__frees),
     };
 
+    cmocka_set_skip_filter(getenv("OBJECT_SKIP"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

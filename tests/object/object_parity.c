@@ -1,12 +1,12 @@
 /* object_parity.c - far pointers at eight times their local memory, and the working set under scans: docs/PARITY.md, G.
  *
  *   object_parity        sizes are meant for FAR_LOCAL=6M; without the library the same runs in local memory
- *   object_parity hot    for FAR_LOCAL=16M
+ *   object_parity hot    for the limit that OBJECT_LOCAL_MIB says
  */
 #include "tests/object/api_rig.h"
+#include "tests/object/object.h"
 
-#define LOCAL_PAGES     1536 /* 6 MiB */
-#define HOT_LOCAL_PAGES 4096 /* 16 MiB */
+#define LOCAL_PAGES 1536 /* 6 MiB */
 
 static FAR(page) *make(size_t n)
 {
@@ -215,15 +215,15 @@ static void pointer__embedded(void **state)
 
 static void pointer__hot_set(void **state)
 {
-    size_t n = 16 * HOT_LOCAL_PAGES, misses = 0;
+    size_t n = far_bytes(8) / sizeof(page), misses = 0;
     FAR(page) *hot = make(16), *p = make(n);
 
     for (size_t i = 0; i < 16; i++)
         FAR_SCOPE
             assert_true(rig_is(FAR_R(hot[i]), i, 0));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < 2 * n; i++) {
         FAR_SCOPE
-            assert_true(rig_is(FAR_R(p[i]), i, 0));
+            assert_true(rig_is(FAR_R(p[i % n]), i % n, 0));
         if (i % 4)
             continue;
         if (!FAR_IS_HERE(hot[i / 4 % 16])) {
