@@ -16,7 +16,6 @@
 #include "core/object/abi.h"
 #include "core/object/epoch.h"
 #include "core/object/fence.h"
-#include "core/object/heap.h"
 #include "core/object/object.h"
 #include "shim/arena.h"
 #include "shim/object.h"
@@ -77,6 +76,11 @@ static int is_here(const struct far_word *w)
     return !far_objects_started() || far_core_object_abi.is_here(w);
 }
 
+static void keep_apart(void)
+{
+    far_core_object_abi.keep_apart();
+}
+
 static struct far_streams *streams(size_t bytes)
 {
     return far_core_object_abi.streams(bytes);
@@ -109,7 +113,7 @@ const struct far_object_abi far_shim_objects = {
     .unpin = unpin,
     .weigh = weigh,
     .is_here = is_here,
-    .keep_apart = far_heap_keep_apart,
+    .keep_apart = keep_apart,
     .leave = far_fence_leave,
     .streams = streams,
 };

@@ -7,6 +7,7 @@
 #include "core/object/fence.h"
 #include "core/object/heap.h"
 #include "core/object/object.h"
+#include "core/object/words.h"
 #include "far/stream.h"
 
 static struct far_word *create(struct far_type *type, size_t bytes, size_t count)
@@ -40,6 +41,12 @@ static int is_here(const struct far_word *w)
     return far_object_is_here(w);
 }
 
+static void keep_apart(void)
+{
+    far_heap_keep_apart();
+    far_words_keep();
+}
+
 static struct far_streams *streams(size_t bytes)
 {
     static __thread struct far_streams own __attribute__((tls_model("initial-exec")));
@@ -60,7 +67,7 @@ const struct far_object_abi far_core_object_abi = {
     .unpin = far_object_unpin,
     .weigh = far_object_weigh,
     .is_here = is_here,
-    .keep_apart = far_heap_keep_apart,
+    .keep_apart = keep_apart,
     .leave = far_fence_leave,
     .streams = streams,
 };

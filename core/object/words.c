@@ -18,6 +18,8 @@
 #define SMALL_BYTES FAR_OS_HUGE_BYTES /* the first ones are on small pages: a program of few objects stays small */
 #define AHEAD_BYTES (FAR_OS_HUGE_BYTES / 2)
 #define SEARCH_MOST (1u << 18)        /* words that are looked at for a row, under the lock */
+#define KEPT_MOST   (4u << 20)        /* free words that wait, where they do */
+#define KEPT_PART   16u               /* and of the limit at most */
 
 struct far_word *far_words_base;
 size_t far_words_bytes;
@@ -27,7 +29,9 @@ static struct {
     uint64_t top;       /* [1, top) were given out at some time */
     uint64_t most;      /* how many the range holds */
     uint32_t free;      /* first of the list of free words; each names the next in `at`, the one before as its slot */
+    uint32_t last;      /* of that list */
     uint64_t free_n;    /* how many */
+    bool keeps;         /* atomic: free words wait in the list, longest first; else the last is the next that is used */
     uint64_t search;    /* where the last search for a row ended */
     uint64_t used;      /* atomic for readers */
     uint64_t meta_bytes; /* counted as metadata */
@@ -57,16 +61,27 @@ static uint64_t bytes_below(uint64_t top)
     return far_align_up(bytes, far_budget_takes_huge() && bytes > SMALL_BYTES ? FAR_OS_HUGE_BYTES : FAR_OS_PAGE_SIZE);
 }
 
+static bool fits_locked(uint64_t count)
+{
+    uint64_t bytes = bytes_below(ws.top + count);
+
+    return bytes <= ws.meta_bytes || far_budget_meta_fits(bytes - ws.meta_bytes);
+}
+
 static bool may_grow_locked(uint64_t count)
 {
-    uint64_t bytes;
-
     if (count > ws.most - ws.top)
         return false;
-    if (count == 1)
-        return true; /* as one that was freed may come back any moment */
-    bytes = bytes_below(ws.top + count);
-    return bytes <= ws.meta_bytes || far_budget_meta_fits(bytes - ws.meta_bytes);
+    return count == 1 || fits_locked(count); /* as one that was freed may come back any moment */
+}
+
+/* Whether new words are to be had rather than free ones. */
+static bool keeps_free_locked(uint64_t count)
+{
+    uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes);
+
+    return far_atomic_load_relaxed(&ws.keeps) && ws.free_n < KEPT_MOST && count <= ws.most - ws.top && fits_locked(count) &&
+           (!limit || ws.free_n < limit / KEPT_PART / sizeof(struct far_word));
 }
 
 /* A huge page is counted ahead of its use while that fits the budget, so that it does when it is used. */
@@ -99,7 +114,9 @@ static void unlink_locked(struct far_word *w)
         ws.free = next;
     else
         far_atomic_store_relaxed(&far_words_base[before].at, (int64_t)far_at_make(FAR_WORD_FREE, next));
-    if (next != FREE_NONE)
+    if (next == FREE_NONE)
+        ws.last = before;
+    else
         far_word_set_slot(&far_words_base[next], before);
     ws.free_n--;
     memset(w, 0, sizeof(*w));
@@ -144,10 +161,11 @@ static struct far_word *take_row_locked(size_t count)
 
 struct far_word *far_words_take(size_t count)
 {
-    struct far_word *w;
+    struct far_word *w = NULL;
 
     far_mutex_lock(&ws.lock);
-    w = count == 1 ? take_free_locked() : take_row_locked(count);
+    if (!keeps_free_locked(count))
+        w = count == 1 ? take_free_locked() : take_row_locked(count);
     if (!w && may_grow_locked(count)) {
         w = &far_words_base[ws.top];
         ws.top += count;
@@ -159,15 +177,36 @@ struct far_word *far_words_take(size_t count)
     return w;
 }
 
+/* Between two neighbours in the list, or FREE_NONE. */
+static void link_locked(struct far_word *w, uint32_t before, uint32_t next)
+{
+    uint32_t index = far_words_index(w);
+
+    far_atomic_store_relaxed(&w->at, (int64_t)far_at_make(FAR_WORD_FREE, next));
+    far_word_set_slot(w, before);
+    if (before == FREE_NONE)
+        ws.free = index;
+    else
+        far_atomic_store_relaxed(&far_words_base[before].at, (int64_t)far_at_make(FAR_WORD_FREE, index));
+    if (next == FREE_NONE)
+        ws.last = index;
+    else
+        far_word_set_slot(&far_words_base[next], index);
+    ws.free_n++;
+}
+
+void far_words_keep(void)
+{
+    far_atomic_store_relaxed(&ws.keeps, true);
+}
+
 void far_words_give(struct far_word *w)
 {
     far_mutex_lock(&ws.lock);
-    far_atomic_store_relaxed(&w->at, (int64_t)far_at_make(FAR_WORD_FREE, ws.free));
-    far_word_set_slot(w, FREE_NONE);
-    if (ws.free != FREE_NONE)
-        far_word_set_slot(&far_words_base[ws.free], far_words_index(w));
-    ws.free = far_words_index(w);
-    ws.free_n++;
+    if (far_atomic_load_relaxed(&ws.keeps))
+        link_locked(w, ws.last, FREE_NONE);
+    else
+        link_locked(w, FREE_NONE, ws.free);
     count_used_locked(ws.used - 1);
     far_mutex_unlock(&ws.lock);
     far_race_window(); /* it may be another object's */

@@ -225,6 +225,13 @@ __attribute__((unused)) static uint64_t far_local_oldest_(void)
     return oldest;
 }
 
+/* For FAR_DEBUG. */
+static inline void far_local_mark_(struct far_local_block *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        b->words[i].pins = 0x80;
+}
+
 /* Appends what a field of the block owns, as freed with it: no scope can reach it any more by way of its owner. */
 static inline void far_local_free_named_(struct far_local_block *b, const char *field, uint32_t count)
 {
@@ -236,6 +243,11 @@ static inline void far_local_free_named_(struct far_local_block *b, const char *
         if (!w)
             continue;
         owned = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
+        if (owned->words[0].pins & 0x80) {
+            fprintf(stderr, "the far object %p was freed twice: it had two owners, or was freed before its owner\n", (void *)w);
+            abort();
+        }
+        far_local_mark_(owned);
         owned->next = b->next;
         b->next = owned;
     }
@@ -252,6 +264,45 @@ static inline void far_local_free_owned_(struct far_local_block *b)
             far_local_free_named_(b, (const char *)b->words[0].at + at + t->fields[f].offset, t->fields[f].count);
 }
 
+#ifdef FAR_DEBUG
+#define FAR_LOCAL_KEPT_BYTES ((size_t)64 << 20)
+
+/* What was given back last: who uses it is told. Under the lock of far_local_. */
+struct far_local_kept {
+    struct far_local_block *first, **end; /* longest there first */
+    size_t bytes;
+};
+__attribute__((weak)) struct far_local_kept far_local_kept_;
+
+static inline size_t far_local_kept_bytes_(const struct far_local_block *b)
+{
+    return sizeof(*b) + b->count * (b->bytes + sizeof(b->words[0]));
+}
+
+__attribute__((unused)) static void far_local_give_back_(struct far_local_block *b)
+{
+    struct far_local_kept *k = &far_local_kept_;
+    sigset_t was = far_local_lock_();
+
+    b->next = NULL;
+    *(k->first ? k->end : &k->first) = b;
+    k->end = &b->next;
+    k->bytes += far_local_kept_bytes_(b);
+    while (k->bytes > FAR_LOCAL_KEPT_BYTES) {
+        b = k->first;
+        k->first = b->next;
+        k->bytes -= far_local_kept_bytes_(b);
+        FAR_LOCAL_FREE_(b);
+    }
+    far_local_unlock_(&was);
+}
+#else
+static inline void far_local_give_back_(struct far_local_block *b)
+{
+    FAR_LOCAL_FREE_(b);
+}
+#endif
+
 /* Gives back a list of blocks and all that they own. */
 static inline void far_local_reap_(struct far_local_block *b)
 {
@@ -260,7 +311,7 @@ static inline void far_local_reap_(struct far_local_block *b)
 
         far_local_free_owned_(b);
         next = b->next;
-        FAR_LOCAL_FREE_(b);
+        far_local_give_back_(b);
         b = next;
     }
 }
@@ -319,8 +370,7 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
 
     far_local_note_thread_();
     (void)count;
-    for (size_t i = 0; i < b->count; i++)
-        b->words[i].pins = 0x80; /* for FAR_DEBUG */
+    far_local_mark_(b);
     b->next = __atomic_load_n(&far_local_.fresh, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&far_local_.fresh, &b->next, b, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ;

@@ -85,7 +85,8 @@ struct far_object_abi {
     void (*weigh)(struct far_word *w, int weight);
     /* 1: it is here. */
     int (*is_here)(const struct far_word *w);
-    /* For programs built with -DFAR_DEBUG. From a constructor: objects are to be kept so that single ones can be fenced. */
+    /* For programs built with -DFAR_DEBUG. From a constructor: objects are to be kept so that single ones can be fenced,
+     * and words that were freed for long. */
     void (*keep_apart)(void);
     /* Ends the outermost scope of c. Objects that it saw are put away where that is possible soon, and their memory is fenced:
      * who uses such a pointer later ends the program with its file and line. A sample: it takes about a fifth of the time at most. */

@@ -64,6 +64,44 @@ static void use_long_after_free(void *arg)
         FAR_W(copy)->v[0] = 2; /* @use_long_after_free */
 }
 
+/* As many objects as may be: that of a handle names none of them. */
+static void make_and_free(void)
+{
+    FAR(page) p[2000];
+
+    for (int turn = 0; turn < 3; turn++) {
+        for (int i = 0; i < 2000; i++)
+            if (!FAR_NEW(p[i], page))
+                abort();
+        for (int i = 0; i < 2000; i++)
+            FAR_FREE(p[i]);
+        for (int i = 0; rig_far() && i < 20; i++)
+            rig_nap();
+    }
+    for (int i = 0; i < 2000; i++)
+        if (!FAR_NEW(p[i], page))
+            abort();
+}
+
+static void use_after_reuse(void *arg)
+{
+    FAR(page) copy = live;
+
+    FAR_FREE(live);
+    make_and_free();
+    FAR_SCOPE
+        FAR_W(copy)->v[0] = 2; /* @use_after_reuse */
+}
+
+static void double_free_after_reuse(void *arg)
+{
+    FAR(page) copy = live;
+
+    FAR_FREE(live);
+    make_and_free();
+    FAR_FREE(copy); /* @double_free_after_reuse */
+}
+
 static void double_free(void *arg)
 {
     FAR(page) copy = live;
@@ -284,6 +322,8 @@ static void debug__names_the_line(void **state)
     check(null_handle, "a null handle was used", "@null_handle *");
     check(use_after_free, "a far object was used after it had been freed", "@use_after_free *");
     check(use_long_after_free, "a far object was used after it had been freed", "@use_long_after_free *");
+    check(use_after_reuse, "a far object was used after it had been freed", "@use_after_reuse *");
+    check(double_free_after_reuse, "a far object was freed twice", "@double_free_after_reuse *");
     check(double_free, "a far object was freed twice", "@double_free *");
     check(write_through_read, "a far object was written through the pointer of FAR_R", "@write_through_read *");
     assert_int_equal(test_child(reads_and_writes, NULL, text, sizeof(text)), 0);

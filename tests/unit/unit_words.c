@@ -223,6 +223,41 @@ static void take__from_several_threads(void **unused)
     give_row(w, 2);
 }
 
+/* In a process of its own: there is no way back. */
+static void keeps(void *arg)
+{
+    struct far_word *first, *w;
+    uint64_t most = far_min(limit / 16 / sizeof(*w), (uint64_t)(4 << 20)), freed = 1;
+
+    use_up();
+    far_words_keep();
+    first = far_words_take(1);
+    far_words_give(first);
+    do {
+        size_t count = freed % 1000 ? 1 : 10;
+
+        w = far_words_take(count);
+        if (!w || !is_zero(w))
+            abort();
+        if (w <= first && w + count > first)
+            break;
+        give_row(w, count);
+        freed += count;
+        if (freed < most && far_at_state(far_at_load(first)) != FAR_WORD_FREE)
+            abort();
+    } while (freed < 2 * most);
+    if (freed < most || freed >= 2 * most || far_budget.meta_bytes > limit / 4)
+        abort();
+}
+
+static void keep__free_words_wait(void **unused)
+{
+    char text[200];
+
+    start();
+    assert_int_equal(test_child(keeps, NULL, text, sizeof(text)), 0);
+}
+
 /* Rows that come and go, of all sizes, beside words that stay: metadata stays within a third of what is in use. */
 static void take__rows_come_again(void **unused)
 {
@@ -352,6 +387,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(used__counts_words),
         cmocka_unit_test(take__more_than_there_are),
         cmocka_unit_test(take__from_several_threads),
+        cmocka_unit_test(keep__free_words_wait),
         cmocka_unit_test(take__rows_come_again),
         cmocka_unit_test(count_meta__grows_with_use),
         cmocka_unit_test(count_meta__not_of_words_that_come_again),
