@@ -28,6 +28,7 @@
 #define FAR_OPTION_TEXT  1024 /* longest string or URL list in bytes, NUL included */
 #define FAR_OPTION_ERROR 512  /* a buffer of this size takes any error message */
 #define FAR_LOCAL_LEAST  (4u << 20) /* bytes; the smallest local limit that far memory can work in */
+#define FAR_LOCAL_PER_THREAD (256u << 10) /* bytes of it per thread that uses far objects: with less they wait for each other */
 
 enum far_option_where { FAR_WHERE_SHIM = 1, FAR_WHERE_FARMEMD = 2, FAR_WHERE_BOTH = 3 };
 

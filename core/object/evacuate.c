@@ -9,8 +9,10 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/counters.h"
+#include "base/format.h"
 #include "base/log.h"
 #include "base/mutation.h"
+#include "base/options.h"
 #include "core/local/budget.h"
 #include "core/local/heat.h"
 #include "core/object/bring.h"
@@ -38,7 +40,12 @@
 #define FREED_ENOUGH   256u               /* freed objects that are worth a round */
 #define FLUSHES        64u
 #define GATE_NS        (500 * FAR_NS_PER_US) /* somebody waits at the gate */
+#define RESERVE_PARTS  4u                      /* of the limit: for those in scopes */
+#define SLACK_MOST     (3 * FAR_MIB)           /* core/object/heap.c: where a 40th of the limit is less */
+#define CROWDED_NS     (200 * FAR_NS_PER_MS)
 #define SCOPE_PAGES    ((int64_t)(FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE)) /* that a scope may need: the largest object */
+
+_Static_assert(FAR_LOCAL_PER_THREAD == RESERVE_PARTS * SCOPE_PAGES * FAR_OS_PAGE_SIZE, "what people are told");
 
 struct flagged {
     struct far_word *w;
@@ -117,7 +124,7 @@ static int64_t tight_pages(void)
  * in a scope keeps all memory from being freed, so that must be there before a scope begins. */
 static int64_t reserve_pages(void)
 {
-    return (int64_t)far_min((uint64_t)tight_pages(), far_budget_limit_pages() / 4);
+    return (int64_t)far_min((uint64_t)tight_pages(), far_budget_limit_pages() / RESERVE_PARTS);
 }
 
 static int64_t low_pages(void)
@@ -239,18 +246,49 @@ bool far_evacuate_note_freed(size_t waiting, size_t count)
     return enough;
 }
 
-const char *far_evacuate_obstacle(void)
+/* The limit, in MiB, that leaves so many pages beside metadata and slack. */
+static uint64_t limit_for(uint64_t pages)
 {
+    uint64_t bytes = pages * FAR_OS_PAGE_SIZE + far_atomic_load_relaxed(&far_budget.meta_bytes) + SLACK_MOST;
+
+    return far_div_up(bytes + bytes / 32, FAR_MIB);
+}
+
+void far_evacuate_obstacle(char *text, size_t cap)
+{
+    uint64_t meta = far_atomic_load_relaxed(&far_budget.meta_bytes), limit = far_atomic_load_relaxed(&far_budget.limit_bytes);
     int why = far_send_obstacle();
 
     if (why == -ENOSPC)
-        return "all memory nodes are full: give farmemd more --memory, or name more nodes (FAR_NODES)";
-    if (why)
-        return "memory nodes do not take what has to go: see the messages about them";
-    if (far_atomic_load_relaxed(&far_budget.meta_bytes) > far_atomic_load_relaxed(&far_budget.limit_bytes) / 2)
-        return "most of the limit is taken by what is kept for each object (16 bytes and more): raise FAR_LOCAL, or use larger "
-               "objects or arrays";
-    return "too much is in use in scopes or pinned, or a thread stays in its scope: raise FAR_LOCAL, leave scopes";
+        far_format(text, cap, "all memory nodes are full: give farmemd more --memory, or name more nodes (FAR_NODES)");
+    else if (why)
+        far_format(text, cap, "memory nodes do not take what has to go: see the messages about them");
+    else if (meta > limit / 2)
+        far_format(text, cap, "most of the limit is taken by what is kept for each object (16 bytes and more): raise FAR_LOCAL to %lu "
+                              "MiB, or use larger objects or arrays", far_div_up(2 * meta, FAR_MIB));
+    else
+        far_format(text, cap, "too much is in use in scopes or pinned, or a thread stays in its scope: leave scopes sooner, or raise "
+                              "FAR_LOCAL, to %lu MiB at least",
+                   limit_for(far_heap_used_bytes() / FAR_OS_PAGE_SIZE + far_epoch_insiders() * (uint64_t)SCOPE_PAGES));
+}
+
+/* Threads may still be on their way when the first one waits. */
+void far_evacuate_say_crowded(void)
+{
+    static uint32_t told; /* atomic: of so many threads */
+    static uint64_t at;   /* atomic: when to tell, 0: nobody waited before */
+    uint64_t room = far_budget_limit_pages() / RESERVE_PARTS, now = far_now_ns(), was = far_atomic_load_relaxed(&at);
+    unsigned threads = far_epoch_threads();
+
+    if (threads * (uint64_t)SCOPE_PAGES <= room || threads <= far_atomic_load_relaxed(&told) || (was && now < was))
+        return;
+    if (!far_atomic_cas_relaxed(&at, &was, now + CROWDED_NS) || !was)
+        return;
+    far_atomic_store_relaxed(&told, threads);
+    far_log_warn("%u threads use far objects; FAR_LOCAL, %lu MiB, keeps room for the scopes of %lu at a time (64 KiB each), so they "
+                 "take turns: %lu MiB have room for all",
+                 threads, far_atomic_load_relaxed(&far_budget.limit_bytes) >> 20, room / (uint64_t)SCOPE_PAGES,
+                 limit_for(RESERVE_PARTS * threads * (uint64_t)SCOPE_PAGES));
 }
 
 uint32_t far_evacuate_progress(void)

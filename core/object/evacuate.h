@@ -16,6 +16,7 @@
 #define FAR_CORE_OBJECT_EVACUATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/object/heap.h"
@@ -28,8 +29,11 @@ int far_evacuate_start(void);
 /* Memory for an object, as far_heap_alloc; beyond the limit if need be, and then whoever begins a scope waits. NULL: the
  * overshoot is used up, too. */
 void *far_evacuate_room(uint32_t word_index, uint32_t info, enum far_heap_kind kind);
-/* Why nothing can be freed, for people. */
-const char *far_evacuate_obstacle(void);
+/* Why nothing can be freed, for people, and how large a limit mends it. */
+#define FAR_OBSTACLE_TEXT 256
+void far_evacuate_obstacle(char *text, size_t cap);
+/* A thread waits. If the limit has no room for all threads that are there, says so, and which has: once, and again of more. */
+void far_evacuate_say_crowded(void);
 /* Whether what is left is for those inside scopes. */
 bool far_evacuate_is_critical(void);
 /* For how many scopes at once there is memory, however much they need; 0: it is critical. */

@@ -162,9 +162,12 @@ static void say_why(uint64_t now)
 {
     static uint64_t said; /* atomic */
     uint64_t last = far_atomic_load_relaxed(&said);
+    char why[FAR_OBSTACLE_TEXT];
 
-    if (now - last > FAR_NS_PER_SEC && far_atomic_cas_relaxed(&said, &last, now))
-        far_log_warn("no local memory for far objects is left and none can be freed: %s", far_evacuate_obstacle());
+    if (now - last <= FAR_NS_PER_SEC || !far_atomic_cas_relaxed(&said, &last, now))
+        return;
+    far_evacuate_obstacle(why, sizeof(why));
+    far_log_warn("no local memory for far objects is left and none can be freed: %s", why);
 }
 
 static void was_let_in(const struct waiter *w)
@@ -196,6 +199,7 @@ bool far_gate_wait(uint64_t most_ns)
         if (!waited) {
             waited = true;
             far_counter_inc(FAR_C_object_waits);
+            far_evacuate_say_crowded();
             far_evacuate_kick_if_needed();
         }
         far_os_futex_wait(&w.admitted, 0, nap_for(&w, most_ns - (now - begin)));

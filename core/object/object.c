@@ -166,9 +166,13 @@ static void wait_for_room(struct far_wait *wait)
 
     far_send_poll();
     far_evacuate_kick();
-    if (waited > far_pager.deadline_ns)
+    if (waited > far_pager.deadline_ns) {
+        char why[FAR_OBSTACLE_TEXT];
+
+        far_evacuate_obstacle(why, sizeof(why));
         far_die("no local memory for a far object for %lu ms (FAR_LOCAL is %lu MiB, the overshoot is used up): %s",
-                waited / FAR_NS_PER_MS, far_budget.limit_bytes >> 20, far_evacuate_obstacle());
+                waited / FAR_NS_PER_MS, far_budget.limit_bytes >> 20, why);
+    }
     far_os_futex_wait(&never, 0, ROOM_NAP_NS);
 }
 

@@ -459,6 +459,9 @@ static void scope__beyond_local_memory(void **state)
     at = strstr(text, said);
     assert_non_null(at);
     assert_null(strstr(at + 1, said));
+    at = strstr(at, "raise FAR_LOCAL, to ");
+    assert_non_null(at);
+    assert_in_range(strtoul(at + strlen("raise FAR_LOCAL, to "), NULL, 10), 9, 16); /* MiB: more than there are */
 }
 
 /* --- scopes: however they are left, nothing stays behind */

@@ -80,6 +80,14 @@ if(NOT FAR_SANITIZE)
       $<TARGET_FILE:object_crowd> --node @NODE@ ${arguments})
     set_tests_properties(object_crowd.${name}.${transport} PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77 PROCESSORS 2)
   endforeach()
+  # Who waits for want of memory is told how much has room for so many threads, and with that much nobody is told.
+  add_test(NAME object_crowd.told COMMAND object_crowd --threads 30 --local 6M)
+  add_test(NAME object_crowd.not_told COMMAND object_crowd --threads 30 --local 12M)
+  set_tests_properties(object_crowd.told object_crowd.not_told PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77 PROCESSORS 2)
+  set_tests_properties(object_crowd.told PROPERTIES PASS_REGULAR_EXPRESSION
+    "[0-9]+ threads use far objects.*FAR_LOCAL, 6 MiB.* (9|1[0-2]) MiB have room for all")
+  set_tests_properties(object_crowd.not_told PROPERTIES PASS_REGULAR_EXPRESSION " scopes, " FAIL_REGULAR_EXPRESSION
+    "threads use far objects|WRONG")
   add_test(NAME object_epoch COMMAND object_epoch)
   add_test(NAME object_mutations COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/mutations.sh $<TARGET_FILE:object_stress_mutated>
     $<TARGET_FILE:object_epoch_mutated>)

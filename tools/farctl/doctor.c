@@ -80,6 +80,27 @@ static void check_configuration(struct doctor *d, struct far_options *options)
                    options->config);
 }
 
+/* The limit of local memory: what the library refuses, and for how many threads it is enough. */
+static void check_limit(struct doctor *d, const struct far_options *options)
+{
+    char limit[32], least[32];
+    struct far_check *check;
+
+    far_human_bytes(limit, options->local);
+    if (!options->local) {
+        far_report_add(&d->report, "local-memory", FAR_CHECK_OK, "FAR_LOCAL sets no limit: nothing goes far before it does");
+    } else if (options->local < FAR_LOCAL_LEAST) {
+        check = far_report_add(&d->report, "local-memory", FAR_CHECK_FAIL,
+                               "FAR_LOCAL is %s; the least that far memory can work in is %s", limit,
+                               far_human_bytes(least, FAR_LOCAL_LEAST));
+        far_report_fix(check, "FAR_LOCAL=%uM", FAR_LOCAL_LEAST >> 20);
+    } else {
+        far_report_add(&d->report, "local-memory", FAR_CHECK_OK,
+                       "FAR_LOCAL is %s; beyond %llu threads that use far objects, they take turns", limit,
+                       (unsigned long long)options->local / FAR_LOCAL_PER_THREAD);
+    }
+}
+
 static void check_nodes(struct doctor *d, const struct far_options *options)
 {
     const char *cursor = options->nodes;
@@ -195,6 +216,7 @@ int far_cmd_doctor(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &d);
     far_doctor_userfaultfd(&d.report);
     check_configuration(&d, &options);
+    check_limit(&d, &options);
     far_doctor_host(&d.report, &options);
     far_doctor_files(&d.report);
     check_nodes(&d, &options);

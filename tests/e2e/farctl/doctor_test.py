@@ -51,7 +51,7 @@ class Form(TestCase):
         count = [c["status"] for c in root["checks"]].count
         self.assertEqual((root["failures"], root["warnings"]), (count("fail"), count("warn")))
         self.assertEqual((root["ok"], status), (not count("fail"), 1 if count("fail") else 0))
-        for name in ("kernel", "userfaultfd", "configuration", "address-range", "descriptors", "mappings", "huge-pages",
+        for name in ("kernel", "userfaultfd", "configuration", "local-memory", "address-range", "descriptors", "mappings", "huge-pages",
                      "shared-memory", "library", "farmemd", "nodes"):
             self.assertIn(name, checks)
 
@@ -76,6 +76,13 @@ class Missing(TestCase):
         self.assertEqual(checks[name]["status"], status, checks[name])
         for word in words:
             self.assertIn(word, checks[name]["detail"] + "\n" + checks[name]["fix"])
+
+    def test_local_memory(self):
+        checks, _, status = report(env=clean_env(FAR_LOCAL="1M"))
+        self.assert_check(checks, "local-memory", "fail", "1.00 MiB", "4.00 MiB", "FAR_LOCAL=4M")
+        self.assertEqual(status, 1)
+        checks, _, _ = report(env=clean_env(FAR_LOCAL="16M"))
+        self.assert_check(checks, "local-memory", "ok", "16.0 MiB", "64 threads")
 
     def test_address_space(self):
         """A smaller range, as the library takes it; the least is 64 MiB."""
