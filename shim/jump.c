@@ -3,27 +3,78 @@
  * The stack pointer that the jump goes to stands in the buffer, mangled (glibc, sysdeps/unix/sysv/linux/x86_64, PTR_DEMANGLE:
  * rotated, and xored with a secret of the thread's at %fs:0x30). A scope that began further down the same stack is gone after the
  * jump; on another stack only if that is the signal stack and the jump leaves it. Stacks that are known are the thread's own and
- * its signal stack: a program may have others, and switch between them by jumps that leave nothing. */
+ * its signal stack: a program may have others, and switch between them by jumps that leave nothing.
+ *
+ * A scope that began in the very frame that the jump goes to may have begun before setjmp was called or after it. So each thread
+ * notes of the buffers that it filled last whether it was in no scope then: if so, it is gone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 
 #include "shim/shim.h" /* hidden visibility first */
+#include "base/atomic.h"
 #include "base/os.h"
 #include "core/object/epoch.h"
 #include "core/object/object.h"
 #include "core/page/pager.h"
 #include "shim/next.h"
 
-#define JB_RSP 6 /* index in struct __jmp_buf_tag.__jmpbuf, glibc's jmpbuf-offsets.h */
+#define JB_RSP 6 /* indices in struct __jmp_buf_tag.__jmpbuf, glibc's jmpbuf-offsets.h */
+#define JB_PC  7
+#define NOTES  8u
 
-static uintptr_t target_sp(const struct __jmp_buf_tag *env)
+static uintptr_t target(const struct __jmp_buf_tag *env, unsigned index)
 {
-    uintptr_t sp = (uintptr_t)env->__jmpbuf[JB_RSP];
+    uintptr_t p = (uintptr_t)env->__jmpbuf[index];
 
-    __asm__("ror $0x11, %0\n\txor %%fs:0x30, %0" : "+r"(sp));
-    return sp;
+    __asm__("ror $0x11, %0\n\txor %%fs:0x30, %0" : "+r"(p));
+    return p;
+}
+
+/* --- what setjmp was called in */
+
+/* sp and pc: who knows the buffer by another way than our setjmp has others. */
+static __thread struct {
+    struct note {
+        const void *env; /* written last: handlers use these too, and what they come between is nobody's */
+        uintptr_t sp, pc;
+        bool outside;
+    } of[NOTES];
+    unsigned next;
+} notes __attribute__((tls_model("initial-exec")));
+
+static struct note *note_of(const void *env)
+{
+    for (unsigned i = 0; i < NOTES; i++)
+        if (notes.of[i].env == env)
+            return &notes.of[i];
+    return NULL;
+}
+
+void far_jump_note(const void *env, uintptr_t sp, uintptr_t pc); /* setjmp.S */
+void far_jump_note(const void *env, uintptr_t sp, uintptr_t pc)
+{
+    struct note *n = note_of(env);
+
+    if (far_unlikely(!far_next._setjmp)) /* a constructor that ran before ours */
+        far_next_init();
+    if (!n)
+        n = &notes.of[notes.next++ % NOTES];
+    far_atomic_store_relaxed(&n->env, (const void *)NULL);
+    far_compiler_barrier();
+    n->sp = sp;
+    n->pc = pc;
+    n->outside = !far_objects_started() || !far_epoch_may_be_inside();
+    far_compiler_barrier();
+    far_atomic_store_relaxed(&n->env, env);
+}
+
+static bool was_outside(const struct __jmp_buf_tag *env)
+{
+    const struct note *n = note_of(env);
+
+    return n && n->outside && n->sp == target(env, JB_RSP) && n->pc == target(env, JB_PC);
 }
 
 /* --- the thread's own stack */
@@ -139,7 +190,9 @@ static void unwind(const struct __jmp_buf_tag *env)
     if (!far_objects_started())
         return;
     far_signals_block();
-    unwind_to(target_sp(env));
+    if (was_outside(env))
+        far_epoch_unwound(far_object_thread(), target(env, JB_RSP), target(env, JB_RSP) + 1);
+    unwind_to(target(env, JB_RSP));
     far_signals_restore();
 }
 

@@ -162,13 +162,14 @@ struct far_next far_next = {
 
 void far_next_init(void)
 {
-    static const char *const names[] = {"syscall", "close",   "dup2", "dup3",   "close_range", "open",    "openat",
+    static const char *const names[] = {"syscall", "_setjmp", "setjmp", "__sigsetjmp", "close",   "dup2", "dup3",   "close_range", "open",    "openat",
                                         "fcntl64", "fork", "execve", "execvpe", "fexecve", "execveat",
                                         "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",
                                         "sigaction", "sigset", "pthread_setcanceltype"};
     void **entries = (void **)&far_next;
 
     far_static_assert(sizeof(far_next) == sizeof(names), "one name per entry, in order");
+    far_static_assert(offsetof(struct far_next, _setjmp) == 8 && offsetof(struct far_next, __sigsetjmp) == 24, "setjmp.S counts");
     for (unsigned i = 0; i < FAR_ARRAY_LEN(names); i++) {
         void *found = dlsym(RTLD_NEXT, names[i]);
 

@@ -17,7 +17,10 @@
 struct __jmp_buf_tag;
 
 struct far_next {
-    long (*syscall)(long number, ...); /* first: syscall.S jumps through it */
+    long (*syscall)(long number, ...); /* first: syscall.S jumps through it; and setjmp.S through the next three */
+    int (*_setjmp)(struct __jmp_buf_tag *env);
+    int (*setjmp)(struct __jmp_buf_tag *env);
+    int (*__sigsetjmp)(struct __jmp_buf_tag *env, int mask);
     int (*close)(int fd);
     int (*dup2)(int from, int to);
     int (*dup3)(int from, int to, int flags);

@@ -17,6 +17,7 @@
 #define SPIN_NS     (5 * FAR_NS_PER_US)
 #define NAP_NS      (50 * FAR_NS_PER_US)
 #define NAP_MOST_NS (2 * FAR_NS_PER_MS)
+#define OWN_MOST    8u
 
 static struct {
     struct far_mutex lock;
@@ -27,6 +28,12 @@ static struct {
     uint32_t tick;    /* atomic; changes under lock */
     bool is_short;    /* atomic; changes under lock */
 } ep = {.epoch = 1};
+
+/* The calling thread's own contexts, the first of them; only it changes that, with signals blocked. */
+static __thread struct {
+    struct far_context *at[OWN_MOST];
+    unsigned n; /* of all that it has */
+} own __attribute__((tls_model("initial-exec")));
 
 static int membarrier(int command)
 {
@@ -55,6 +62,13 @@ static bool has_context_locked(const void *thread)
     return false;
 }
 
+static void own_add(struct far_context *c)
+{
+    if (own.n < OWN_MOST)
+        own.at[own.n] = c;
+    own.n++;
+}
+
 static void unlink_locked(struct far_context *c)
 {
     *c->link = c->next;
@@ -78,6 +92,7 @@ void far_epoch_add(struct far_context *c, const void *thread)
             c->next->link = &c->next;
         ep.contexts = c;
         c->known = 1;
+        own_add(c);
     }
     far_atomic_store_relaxed(&c->now, ep.is_short ? 0 : ep.epoch);
     far_mutex_unlock(&ep.lock);
@@ -87,6 +102,7 @@ void far_epoch_thread_ends(const void *thread)
 {
     struct far_context *next;
 
+    own.n = 0;
     far_mutex_lock(&ep.lock);
     if (has_context_locked(thread))
         far_atomic_store_relaxed(&ep.threads, ep.threads - 1);
@@ -150,6 +166,15 @@ bool far_epoch_is_inside(const void *thread)
     for (struct far_context *c = ep.contexts; c; c = c->next)
         inside |= c->thread == thread && c->epoch;
     far_mutex_unlock(&ep.lock);
+    return inside;
+}
+
+bool far_epoch_may_be_inside(void)
+{
+    bool inside = own.n > OWN_MOST;
+
+    for (unsigned i = 0; i < own.n && !inside; i++)
+        inside = far_atomic_load_relaxed(&own.at[i]->epoch) != 0;
     return inside;
 }
 

@@ -30,6 +30,8 @@ void far_epoch_thread_ends(const void *thread);
 /* longjmp: no function of this thread's is left whose frame was in [from, to): scopes that began there are gone. Signals
  * blocked. */
 void far_epoch_unwound(const void *thread, uintptr_t from, uintptr_t to);
+/* Of the calling thread; any time, without a lock. false: it is in no scope. true: it is, or has contexts without number. */
+bool far_epoch_may_be_inside(void);
 /* Whether this thread is in a scope of any of its contexts. Signals blocked. */
 bool far_epoch_is_inside(const void *thread);
 

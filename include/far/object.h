@@ -28,8 +28,9 @@
  *   - Dereference inside a scope only. Do not sleep in one: nothing of anybody's can leave local memory meanwhile. For a
  *     pointer that must live long there is FAR_PIN.
  *   - `break` and `continue` in FAR_SCOPE { } leave its block only, as with FAR_REGION. `return`, `goto`, C++ exceptions and
- *     pthread_exit out of a scope close it. longjmp closes the scopes of functions that it leaves, with the library only: not
- *     one that the function itself that called setjmp began after it.
+ *     pthread_exit out of a scope close it. longjmp closes the scopes that it leaves, with the library only. It may not know of one
+ *     that the function itself that called setjmp began after that, if the thread was in a scope of another shared object then, or
+ *     has called setjmp with eight other buffers since: that stays open, and nothing of anybody's can leave local memory.
  *   - FAR_SCOPED behind a `case` wants a block of its own, `case 1: { FAR_SCOPED; ... }`: who jumps past it would close what was
  *     not opened.
  *   - Write through FAR_W only. FAR_R returns a pointer to const.

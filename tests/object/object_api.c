@@ -485,12 +485,59 @@ static int leave_by_return(void)
     return 1;
 }
 
-/* In a function of its own: where the frame is that of setjmp's caller, nobody can tell whether the scope began after it. */
 static __attribute__((noinline)) void leave_by_longjmp(jmp_buf env)
 {
     FAR_SCOPED;
     FAR_SCOPE
         longjmp(env, 1);
+}
+
+/* Left by the function itself that called setjmp: by each form of that, and again after other buffers were used. */
+static __attribute__((noinline)) void leave_own_scope(void)
+{
+    jmp_buf env, others[7];
+    sigjmp_buf with_mask;
+
+    if (_setjmp(env) == 0) {
+        FAR_SCOPED;
+        longjmp(env, 1);
+    }
+    assert_outside();
+    if ((setjmp)(env) == 0) {
+        FAR_SCOPED;
+        for (int i = 0; i < 7; i++)
+            if (setjmp(others[i]))
+                abort();
+        FAR_SCOPE
+            _longjmp(env, 1);
+    }
+    assert_outside();
+    if (sigsetjmp(with_mask, 1) == 0)
+        FAR_SCOPE
+            siglongjmp(with_mask, 1);
+    assert_outside();
+}
+
+/* The same when setjmp was called in the scope: that goes on. Outside of it before, with the same buffer. */
+static __attribute__((noinline)) void stay_in_own_scope(void)
+{
+    jmp_buf env;
+
+    for (volatile int i = 0; i < 3; i++) {
+        if (setjmp(env))
+            abort();
+        FAR_SCOPE {
+            const page *volatile p = FAR_R(probe);
+
+            if (setjmp(env) == 0) {
+                FAR_SCOPED;
+                longjmp(env, 1);
+            }
+            rig_scan(50);
+            assert_true(far_context_.epoch && rig_is(p, 7, 7));
+        }
+        assert_outside();
+    }
 }
 
 static void scopes__left(void **state)
@@ -526,7 +573,9 @@ out:
         if (setjmp(env) == 0)
             leave_by_longjmp(env);
         assert_outside();
+        leave_own_scope();
     }
+    stay_in_own_scope();
 }
 
 static void nest(int depth)

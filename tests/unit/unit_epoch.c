@@ -109,6 +109,22 @@ static void unwound__scopes_that_began_there(void **unused)
     assert_false(closes(0x1000, 0x1000, 0x1000));
 }
 
+static void may_be_inside__knows_own_contexts(void **unused)
+{
+    struct far_context c[10];
+
+    assert_false(far_epoch_may_be_inside());
+    for (unsigned i = 0; i < 10; i++) {
+        start(&c[i], &me);
+        assert_int_equal(far_epoch_may_be_inside(), i >= 8); /* with so many it no longer looks */
+        c[i].epoch = c[i].now;
+        assert_true(far_epoch_may_be_inside());
+        c[i].epoch = 0;
+    }
+    far_epoch_thread_ends(&me);
+    assert_false(far_epoch_may_be_inside());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +133,7 @@ int main(void)
         cmocka_unit_test(set_short__scopes_ask),
         cmocka_unit_test(count_brought__the_clock_goes_on),
         cmocka_unit_test(unwound__scopes_that_began_there),
+        cmocka_unit_test(may_be_inside__knows_own_contexts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
