@@ -18,6 +18,7 @@
 #define NAP_NS         (20 * FAR_NS_PER_MS)  /* of those who are not first: they are woken */
 #define NO_PROGRESS_NS FAR_NS_PER_SEC        /* then a scope begins although memory is critical */
 #define BLOCKED_NS     (100 * FAR_NS_PER_MS) /* the same where it is not: those inside wait for something else */
+#define ONE_BY_ONE     8u                    /* the next one does so after this part of that */
 
 struct waiter {
     struct far_list link;
@@ -30,6 +31,7 @@ static struct {
     uint32_t n;              /* of them; atomic for readers */
     uint32_t coming;         /* atomic: let in, and do not show yet that they are inside */
     uint64_t last_ns;        /* somebody was let in; under lock */
+    uint64_t gave_up_ns;     /* somebody went in by himself; under lock */
 } gate = {.waiting = FAR_LIST_INIT(gate.waiting)};
 
 static __thread struct {
@@ -157,6 +159,22 @@ static bool is_first(const struct waiter *w)
     return first;
 }
 
+/* Nothing got on since then: the first in the queue goes in by himself. Not all at once: they would take memory that is not there. */
+static bool gives_up(const struct waiter *w, uint64_t now, uint64_t since)
+{
+    uint64_t patience = far_evacuate_is_critical() ? NO_PROGRESS_NS : BLOCKED_NS;
+    bool yes;
+
+    if (now - since < patience)
+        return false;
+    far_mutex_lock(&gate.lock);
+    yes = far_list_first(&gate.waiting) == &w->link && now - gate.gave_up_ns >= patience / ONE_BY_ONE;
+    if (yes)
+        gate.gave_up_ns = now;
+    far_mutex_unlock(&gate.lock);
+    return yes;
+}
+
 /* At most once a second. */
 static void say_why(uint64_t now)
 {
@@ -191,7 +209,7 @@ bool far_gate_wait(uint64_t most_ns)
     bool waited = false;
 
     join(&w);
-    while (now - since < (far_evacuate_is_critical() ? NO_PROGRESS_NS : BLOCKED_NS) && now - begin < most_ns) {
+    while (!gives_up(&w, now, since) && now - begin < most_ns) {
         far_gate_admit();
         far_race_window();
         if (far_atomic_load_acquire(&w.admitted))

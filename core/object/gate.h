@@ -13,7 +13,7 @@
  * Who took no memory since it got in passes by the queue while there is memory: uses of what is here cost no wait.
  *
  * Synchronization: waiters are on their threads' stacks, signals blocked, linked under a lock. A waiter leaves when it was
- * let in, or by itself when the evacuator gets nowhere or its time is up.
+ * let in, or by itself when its time is up, or when the evacuator gets nowhere and it is the first: then one after the other.
  */
 #ifndef FAR_CORE_OBJECT_GATE_H
 #define FAR_CORE_OBJECT_GATE_H

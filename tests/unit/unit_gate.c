@@ -236,6 +236,9 @@ static void gate__waits_while_the_evacuator_gets_on(void **unused)
         nobody_else_comes_back(0);
     }
     pass(FAR_NS_PER_SEC);
+    wait_until_back(1);
+    nobody_else_comes_back(1);
+    pass(FAR_NS_PER_SEC / 8);
     wait_until_back(2);
     assert_true(visitors[0].ok && visitors[1].ok); /* something had been freed */
     far_atomic_store_relaxed(&n_back, 0u);
@@ -249,12 +252,16 @@ static void gate__waits_while_the_evacuator_gets_on(void **unused)
 static void gate__gives_up_on_those_inside(void **unused)
 {
     memory = insiders = 3;
-    come(2, FOREVER_S * FAR_NS_PER_SEC);
+    come(3, FOREVER_S * FAR_NS_PER_SEC);
     pass(99 * FAR_NS_PER_MS);
     nobody_else_comes_back(0);
-    pass(2 * FAR_NS_PER_MS);
-    wait_until_back(2);
-    assert_true(visitors[0].ok && visitors[1].ok);
+    for (unsigned i = 1; i <= 3; i++) { /* one by one, in order */
+        pass(i == 1 ? 2 * FAR_NS_PER_MS : 13 * FAR_NS_PER_MS);
+        wait_until_back(i);
+        nobody_else_comes_back(i);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(visitors[i].ok && visitors[i].place == i + 1);
 }
 
 static void gate__waits_no_longer_than_it_was_told(void **unused)
