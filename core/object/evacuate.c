@@ -177,9 +177,12 @@ bool far_evacuate_is_critical(void)
     return is_critical();
 }
 
-static bool is_tight(void)
+/* Critical, or less than all threads together may need. */
+static bool may_be_short(void)
 {
-    return free_pages(!pages_starve()) < tight_pages();
+    int64_t free = free_pages(!pages_starve());
+
+    return free < tight_pages() || free < critical_pages();
 }
 
 unsigned far_evacuate_room_for(void)
@@ -221,7 +224,7 @@ void far_evacuate_memory_taken(void)
 
 void far_evacuate_look(void)
 {
-    if (!far_epoch_is_short() && (is_tight() || is_critical())) /* a round is long enough to fill all that is left */
+    if (!far_epoch_is_short() && may_be_short()) /* a round is long enough to fill all that is left */
         far_epoch_set_short(true);
 }
 
@@ -651,7 +654,7 @@ static void *evacuator_main(void *unused)
         far_race_window();
         far_mutex_lock(&ev.round_lock);
         nap = turn_locked(&needed);
-        is_short = is_critical() || is_tight();
+        is_short = may_be_short();
         far_epoch_set_short(is_short);
         far_gate_admit();
         ask_pages(needed && is_short);
