@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/atomic.h"
 #include "base/bits.h"
@@ -30,6 +31,14 @@ static struct {
     const char *name; /* relaxed */
 } sink = {.fd = -1, .level = FAR_LOG_WARN, .name = "farshim"};
 
+/* Descriptor 2 as far_log_keep_stderr found it. Written before other threads log. */
+static struct {
+    bool kept; /* otherwise descriptor 2 is used whatever it is */
+    bool open;
+    dev_t device, special;
+    ino_t inode;
+} first_stderr;
+
 static struct {
     int pid;       /* of the process in deferred mode, 0 in direct mode. Relaxed: a line more or less in the
                       old mode does no harm. A forked child has another pid, and so no drain thread. */
@@ -55,6 +64,30 @@ void far_log_set_name(const char *name)
 bool far_log_is_on(enum far_log_level level)
 {
     return far_atomic_load_relaxed(&sink.fd) >= 0 && (int)level <= far_atomic_load_relaxed(&sink.level);
+}
+
+/* --- descriptor 2 --- */
+
+void far_log_keep_stderr(void)
+{
+    struct stat now;
+
+    first_stderr.open = far_syscall2(SYS_fstat, STDERR_FILENO, &now) == 0;
+    if (first_stderr.open) {
+        first_stderr.device = now.st_dev;
+        first_stderr.special = now.st_rdev;
+        first_stderr.inode = now.st_ino;
+    }
+    first_stderr.kept = true;
+}
+
+bool far_log_stderr_is_kept(void)
+{
+    struct stat now;
+
+    return !first_stderr.kept ||
+           (first_stderr.open && far_syscall2(SYS_fstat, STDERR_FILENO, &now) == 0 && now.st_dev == first_stderr.device &&
+            now.st_ino == first_stderr.inode && now.st_rdev == first_stderr.special);
 }
 
 /* --- lines --- */
@@ -145,7 +178,7 @@ static void write_line(const char *line, size_t length)
 {
     int fd = far_atomic_load_relaxed(&sink.fd);
 
-    if (fd >= 0)
+    if (fd >= 0 && (fd != STDERR_FILENO || far_log_stderr_is_kept()))
         far_os_write(fd, line, length); /* a log that cannot be written is nothing to stop for */
 }
 
@@ -163,8 +196,8 @@ static void write_told(const char *line, size_t length)
     int fd = far_atomic_load_relaxed(&sink.fd);
 
     write_line(line, length);
-    if (fd < 0 || !same_file(fd, 2))
-        far_os_write(2, line, length);
+    if ((fd < 0 || !same_file(fd, STDERR_FILENO)) && far_log_stderr_is_kept())
+        far_os_write(STDERR_FILENO, line, length);
 }
 
 void far_log(enum far_log_level level, const char *fmt, ...)

@@ -24,6 +24,11 @@ enum far_log_level { FAR_LOG_ERROR, FAR_LOG_WARN, FAR_LOG_INFO, FAR_LOG_DEBUG };
 
 /* Lines of `level` and more urgent go to fd; -1 is silence. The descriptor stays the caller's. */
 void far_log_open(int fd, enum far_log_level level);
+/* Remembers what descriptor 2 is now. What a program opens in its place later is its own data: no line goes there, not even
+ * the last one. Before the first thread. Without this call descriptor 2 is used whatever it is. */
+void far_log_keep_stderr(void);
+/* Whether descriptor 2 is still that. */
+bool far_log_stderr_is_kept(void);
 /* What stands in front of [pid]: "farshim" at first. Kept by reference: a string that lives for ever. */
 void far_log_set_name(const char *name);
 bool far_log_is_on(enum far_log_level level);
@@ -39,7 +44,7 @@ void far_log(enum far_log_level level, const char *fmt, ...) __attribute__((form
             far_log(FAR_LOG_DEBUG, __VA_ARGS__);                                                             \
     } while (0)
 
-/* What a user must hear: goes to the log, and to descriptor 2 whatever the log is set to. In deferred mode the
+/* What a user must hear: goes to the log, and to descriptor 2 (far_log_keep_stderr) whatever the log is set to. In deferred mode the
  * drain thread writes it, given 200 ms to do so: when this returns, it was written unless that was stuck. */
 void far_log_tell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

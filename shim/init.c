@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/counters.h"
+#include "base/log.h"
 #include "base/os.h"
 #include "shim/arena.h"
 #include "shim/glibc.h"
@@ -29,8 +30,8 @@ struct far_options far_shim_options; /* .who is 0 until they are read */
 int far_shim_log_fd = -1;
 
 /* Just before the runtime starts. Unless FAR_LOG says otherwise, messages go to people, that is, to a terminal: the
- * program's stderr may be what somebody compares. Descriptor 2 is used as it is, not copied: a copy would keep a pipe
- * open that a daemon means to close. */
+ * program's stderr may be what somebody compares. Descriptor 2 is not copied: a copy would keep a pipe open that a daemon
+ * means to close. It is used as long as it is what it was at the start (far_log_keep_stderr). */
 void far_shim_open_log(void)
 {
     const struct far_options *o = &far_shim_options;
@@ -54,6 +55,7 @@ __attribute__((constructor)) static void far_shim_init(void)
     char err[FAR_OPTION_ERROR];
     int saved = errno;
 
+    far_log_keep_stderr();
     far_next_init();
     far_handlers_init();
     if (!getauxval(AT_SECURE)) {
@@ -66,7 +68,7 @@ __attribute__((constructor)) static void far_shim_init(void)
     errno = saved;
 }
 
-/* A run in which all stayed local was perhaps not meant so. The log is where it was opened to, if that is a terminal still. */
+/* A run in which all stayed local was perhaps not meant so. The log is where it was opened to. */
 static void note_nothing_far(void)
 {
     const struct far_options *o = &far_shim_options;

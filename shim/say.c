@@ -21,7 +21,8 @@ static void say(const char *fmt, va_list args)
     used += far_vformat(line + used, sizeof(line) - used - 1, fmt, args);
     used = far_min(used, sizeof(line) - 2);
     line[used++] = '\n';
-    far_os_write_all(STDERR_FILENO, line, used);
+    if (far_log_stderr_is_kept())
+        far_os_write_all(STDERR_FILENO, line, used);
 }
 
 void far_shim_say(const char *fmt, ...)

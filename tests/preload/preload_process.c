@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <pty.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -407,6 +408,28 @@ static void descriptors__as_ever(void **state)
     close(fd);
 }
 
+/* What has the number 2 by now may be the program's data: what we have to say does not go there. */
+static void descriptors__second_is_not_stderr_any_more(void **state)
+{
+    char *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    FILE *file = tmpfile();
+    struct stat st;
+    pid_t pid;
+
+    if (!far_contains(p))
+        skip();
+    pid = fork();
+    if (!pid) {
+        dup2(fileno(file), 2);
+        _exit(mmap(p, BYTES, PROT_READ, MAP_PRIVATE | MAP_FIXED, fileno(file), 0) != MAP_FAILED); /* refused, with a line */
+    }
+    assert_int_equal(ended(pid), 0);
+    assert_int_equal(fstat(fileno(file), &st), 0);
+    assert_int_equal(st.st_size, 0);
+    fclose(file);
+    munmap(p, BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +446,7 @@ int main(void)
         cmocka_unit_test(dlopen__libraries),
         cmocka_unit_test(descriptors__closing_everything),
         cmocka_unit_test(descriptors__as_ever),
+        cmocka_unit_test(descriptors__second_is_not_stderr_any_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

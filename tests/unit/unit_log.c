@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "base/assert.h"
 #include "base/atomic.h"
@@ -232,6 +233,32 @@ static void die__does_not_say_it_twice(void **state)
     assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
 }
 
+/* The program's own file has the number 2 by now. */
+static void die_with_data_on_stderr(void *arg)
+{
+    far_log_open(2, FAR_LOG_INFO);
+    far_log_keep_stderr();
+    far_log_info("to stderr");
+    dup2(*(int *)arg, 2);
+    far_log_info("nowhere");
+    far_log_tell("nowhere");
+    far_die("nowhere");
+}
+
+static void stderr__replaced_is_left_alone(void **state)
+{
+    FILE *data = tmpfile();
+    struct stat st;
+    int fd = fileno(data), status = test_child(die_with_data_on_stderr, &fd, text, sizeof(text));
+
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_non_null(strstr(text, "]: to stderr\n"));
+    assert_null(strstr(text, "nowhere"));
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, 0);
+    fclose(data);
+}
+
 static void *drain_for_ever(void *arg)
 {
     for (;;) {
@@ -358,6 +385,7 @@ int main(void)
         CASE(defer__many_writers),
         CASE(die__message_and_sigabrt_whatever_the_program_did),
         CASE(die__does_not_say_it_twice),
+        CASE(stderr__replaced_is_left_alone),
         CASE(die__deferred_is_written_by_the_drain),
         CASE(die__deferred_ends_without_a_drain),
         CASE(tell__is_heard_without_a_log),
