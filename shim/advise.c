@@ -4,6 +4,7 @@
 
 #include "base/atomic.h"
 #include "base/os.h"
+#include "shim/glibc.h"
 #include "shim/map.h"
 
 /* Later than Debian 12's headers. */
@@ -71,7 +72,7 @@ static int advise_far(void *p, size_t bytes, long advice, long b)
     }
 }
 
-FAR_EXPORT int madvise(void *p, size_t bytes, int advice)
+int far_madvise(void *p, size_t bytes, int advice)
 {
     struct far_cut cut;
 
@@ -81,6 +82,8 @@ FAR_EXPORT int madvise(void *p, size_t bytes, int advice)
         return (int)far_map_result(-EINVAL);
     return (int)far_map_result(far_map_each(&cut, SYS_madvise, advice, 0, advise_far));
 }
+
+FAR_EXPORT int madvise(void *p, size_t bytes, int advice) FAR_ALIAS(far_madvise);
 
 /* Returns the error. Its DONTNEED is advice only: it must not lose data, so it does nothing, as in glibc. */
 FAR_EXPORT int posix_madvise(void *p, size_t bytes, int advice)

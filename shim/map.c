@@ -90,7 +90,7 @@ static long map_fixed(const struct far_cut *cut, int prot, int flags)
     return ret ? ret : (long)cut->far;
 }
 
-static void *map_at(void *at, size_t bytes, int prot, int flags, int fd, off_t offset, const void *site)
+void *far_mmap_at(void *at, size_t bytes, int prot, int flags, int fd, off_t offset, const void *site)
 {
     struct far_cut cut;
     void *p;
@@ -107,7 +107,7 @@ static void *map_at(void *at, size_t bytes, int prot, int flags, int fd, off_t o
 
 FAR_EXPORT void *mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t offset)
 {
-    return map_at(at, bytes, prot, flags, fd, offset, FAR_SITE());
+    return far_mmap_at(at, bytes, prot, flags, fd, offset, FAR_SITE());
 }
 
 FAR_EXPORT void *mmap64(void *at, size_t bytes, int prot, int flags, int fd, off_t offset)
@@ -128,7 +128,7 @@ static int unmap_far(void *p, size_t bytes, long a, long b)
     return ret == -ENOMEM ? 0 : ret;
 }
 
-FAR_EXPORT int munmap(void *p, size_t bytes)
+int far_munmap(void *p, size_t bytes)
 {
     struct far_cut cut;
 
@@ -138,6 +138,8 @@ FAR_EXPORT int munmap(void *p, size_t bytes)
         return (int)far_map_result(-EINVAL);
     return (int)far_map_result(far_map_each(&cut, SYS_munmap, 0, 0, unmap_far));
 }
+
+FAR_EXPORT int munmap(void *p, size_t bytes) FAR_ALIAS(far_munmap);
 
 static int protect_part(void *p, size_t bytes, long prot)
 {
@@ -161,10 +163,12 @@ static int protect(void *p, size_t bytes, int prot, int key)
     return (int)far_map_result(far_map_each(&cut, SYS_mprotect, prot, 0, protect_far));
 }
 
-FAR_EXPORT int mprotect(void *p, size_t bytes, int prot)
+int far_mprotect(void *p, size_t bytes, int prot)
 {
     return protect(p, bytes, prot, -1);
 }
+
+FAR_EXPORT int mprotect(void *p, size_t bytes, int prot) FAR_ALIAS(far_mprotect);
 
 FAR_EXPORT int pkey_mprotect(void *p, size_t bytes, int prot, int key)
 {

@@ -6,6 +6,9 @@
  * A call whose range lies in the far window is answered by the core's far_range_*; one outside enters the kernel as
  * it is; one that reaches over the border is split, and each part treated so.
  *
+ * syscall(2) with the number of mmap, munmap, mremap, mprotect or madvise is that call (syscall.S). A system call that is made
+ * without libc is not seen: where it drops far pages the program ends with a message at the next touch (core/page/fault.c).
+ *
  * What differs from the kernel's behaviour for far memory, on purpose:
  *   MAP_FIXED     over far memory: anonymous private memory replaces the content (zeros, new protection), also where a part was unmapped; files and
  *                 shared memory cannot be there: EINVAL, and a line that says so
@@ -22,6 +25,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "shim/shim.h"
 
@@ -45,6 +49,13 @@ int far_map_each(const struct far_cut *cut, long nr, long a, long b, int (*far)(
  * there, and says ENOMEM then. So the range is halved until its parts have no holes, or are one: log2 of its pages deep.
  * to_hole: nothing behind the first hole, as with mprotect and mlock. */
 int far_map_parts(void *p, size_t bytes, long a, bool to_hole, int (*one)(void *p, size_t bytes, long a));
+
+/* The calls themselves, for our own use; site is who asks (policy.h). Results as libc's. */
+void *far_mmap_at(void *at, size_t bytes, int prot, int flags, int fd, off_t offset, const void *site);
+int far_munmap(void *p, size_t bytes);
+int far_mprotect(void *p, size_t bytes, int prot);
+int far_madvise(void *p, size_t bytes, int advice);
+void *far_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *to);
 
 /* As libc returns it: -1 and errno, or ret. */
 long far_map_result(long ret);

@@ -125,18 +125,27 @@ static long remap_local(const struct remap *r)
     return -EINVAL;
 }
 
-FAR_EXPORT void *mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, ...)
+void *far_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *to)
 {
     struct remap r = {.old = old, .old_bytes = old_bytes, .new_bytes = new_bytes, .flags = flags};
     struct far_cut cut;
-    va_list args;
 
-    va_start(args, flags);
-    r.to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(args, void *) : NULL;
-    va_end(args);
+    r.to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? to : NULL;
     if (far_likely(!far_map_cut(old, far_max(old_bytes, (size_t)1), &cut)))
         return (void *)far_map_result(remap_local(&r));
     if (cut.below_bytes || cut.above_bytes)
         return (void *)far_map_result(-EFAULT); /* more than one mapping, as the kernel says */
     return (void *)far_map_result(remap_far(&r));
+}
+
+/* `to` is there with some flags only; passing on whatever the register holds is harmless. */
+FAR_EXPORT void *mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, ...)
+{
+    va_list args;
+    void *to;
+
+    va_start(args, flags);
+    to = va_arg(args, void *);
+    va_end(args);
+    return far_mremap(old, old_bytes, new_bytes, flags, to);
 }

@@ -1,5 +1,6 @@
-/* syscall(number, ...): notes the two calls that set up I/O which pins pages (pinning.h), and jumps on with every
- * register and the stack as they came, so that it is transparent for whatever is called. */
+/* syscall(number, ...): hands over the calls that may name far memory (syscall.c), notes the two that set up I/O which pins
+ * pages (pinning.h), and jumps on with every register and the stack as they came, so that it is transparent for whatever is
+ * called. */
 #include <sys/syscall.h>
 
         .text
@@ -12,6 +13,16 @@ syscall:
         je      1f
         cmpq    $SYS_io_setup, %rdi
         je      1f
+        cmpq    $SYS_mmap, %rdi
+        je      far_syscall_map
+        cmpq    $SYS_mprotect, %rdi
+        je      far_syscall_map
+        cmpq    $SYS_munmap, %rdi
+        je      far_syscall_map
+        cmpq    $SYS_mremap, %rdi
+        je      far_syscall_map
+        cmpq    $SYS_madvise, %rdi
+        je      far_syscall_map
 2:      jmp     *far_next(%rip)                 /* far_next.syscall */
 1:      pushq   %rdi
         .cfi_adjust_cfa_offset 8

@@ -347,6 +347,31 @@ static bool fault_protected(uint64_t page, far_page_word w)
     return true;
 }
 
+/* Only the runtime takes pages of the window away. A raw system call that did would make the thread fault for ever: its page is
+ * there as far as the word says. Whether it is can be told while the page is owned, as nobody else changes it then. */
+static bool is_missing(uint64_t page)
+{
+    struct far_vm_page p;
+
+    return far_pager.pagemap >= 0 && !far_vm_pagemap(far_pager.pagemap, far_page_addr(page), &p, 1) && !p.present;
+}
+
+/* A page that somebody else's fault has brought. false: look again. */
+static bool fault_stale(uint64_t page, far_page_word w)
+{
+    if (far_unlikely(is_missing(page))) {
+        if (!far_page_cas(page, &w, far_word_with_state(w, FAR_PAGE_BUSY)))
+            return false;
+        if (is_missing(page))
+            far_die("page %p of far memory was taken away behind the runtime's back: madvise, munmap, mremap and mmap must be called "
+                    "by their names or by syscall(2)", (void *)far_page_addr(page));
+        far_page_release(page, w);
+    }
+    far_counter_inc(FAR_C_faults_stale);
+    far_uffd_wake(far_pager.uffd, far_page_addr(page), FAR_OS_PAGE_SIZE);
+    return true;
+}
+
 static void fault_poison(uint64_t page)
 {
     far_uffd_poison(far_pager.uffd, far_page_addr(page), FAR_OS_PAGE_SIZE);
@@ -367,11 +392,7 @@ static bool fault_try(const struct far_uffd_fault *f, uint64_t page, uint64_t no
         return fault_victim(page, w, f->write, now);
     case FAR_PAGE_CLEAN:
     case FAR_PAGE_DIRTY:
-        if (f->wp)
-            return fault_protected(page, w);
-        far_counter_inc(FAR_C_faults_stale); /* somebody else's fault brought the page */
-        far_uffd_wake(far_pager.uffd, f->addr, FAR_OS_PAGE_SIZE);
-        return true;
+        return f->wp ? fault_protected(page, w) : fault_stale(page, w);
     case FAR_PAGE_BUSY:
     case FAR_PAGE_EVICT:
         return far_page_wait_flag(page);

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "tests/preload/preloaded.h"
 
@@ -408,6 +410,60 @@ static void system_calls__into_far(void **state)
     munmap(p, 4 * BYTES);
 }
 
+/* By number: the same calls. */
+static void syscall__is_as_the_call(void **state)
+{
+    char *p = (char *)syscall(SYS_mmap, NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *q;
+
+    assert_ptr_not_equal(p, MAP_FAILED);
+    assert_int_equal(far_contains(p), policy_far(BYTES));
+    fill_pattern(p, BYTES, 1);
+    assert_int_equal(syscall(SYS_madvise, p + 8 * PAGE, 8 * PAGE, MADV_DONTNEED), 0);
+    assert_true(has_pattern(p, 8 * PAGE, 1));
+    alarm(30); /* to end what waits for ever */
+    assert_true(all_zero(p + 8 * PAGE, 8 * PAGE));
+    alarm(0);
+    assert_int_equal(syscall(SYS_mprotect, p, PAGE, PROT_READ), 0);
+    assert_int_equal(touch(p, true), SIGSEGV);
+    assert_int_equal(syscall(SYS_mprotect, p, PAGE, PROT_READ | PROT_WRITE), 0);
+    q = (char *)syscall(SYS_mremap, p, BYTES, 2 * BYTES, MREMAP_MAYMOVE);
+    assert_ptr_not_equal(q, MAP_FAILED);
+    assert_true(has_pattern(q, 8 * PAGE, 1));
+    assert_true(all_zero(q + BYTES, BYTES));
+    errno = 0;
+    assert_int_equal(syscall(SYS_mprotect, q + 1, PAGE, PROT_READ), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(syscall(SYS_munmap, q, 2 * BYTES), 0);
+    assert_int_equal(touch(q, false), SIGSEGV);
+}
+
+/* madvise without libc, which nobody can see. */
+static void system_call__behind_our_back_ends_the_program(void **state)
+{
+    char *p = map(BYTES);
+    int status;
+    pid_t pid;
+
+    if (!far_contains(p))
+        skip();
+    pid = fork();
+    if (!pid) {
+        struct rlimit no_core = {0, 0};
+        long ret = SYS_madvise;
+
+        setrlimit(RLIMIT_CORE, &no_core);
+        alarm(30);
+        fill_pattern(p, PAGE, 1);
+        assert_int_equal(mlock(p, PAGE), 0); /* it stays until it is taken */
+        __asm__ volatile("syscall" : "+a"(ret) : "D"(p), "S"(PAGE), "d"(MADV_DONTNEED) : "rcx", "r11", "memory");
+        _exit(*(volatile char *)p);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+    munmap(p, BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +482,8 @@ int main(void)
         cmocka_unit_test(mmap__fixed_into_a_hole),
         cmocka_unit_test(mmap__fixed_over),
         cmocka_unit_test(system_calls__into_far),
+        cmocka_unit_test(syscall__is_as_the_call),
+        cmocka_unit_test(system_call__behind_our_back_ends_the_program),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
