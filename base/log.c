@@ -174,12 +174,21 @@ static void pop(struct slot *slot)
 
 /* --- writing --- */
 
+/* A log that cannot be written is nothing to stop for. */
+static void write_on(int fd, const char *line, size_t length)
+{
+    struct far_os_file_limit limit = far_os_file_limit_begin();
+
+    far_os_write(fd, line, length);
+    far_os_file_limit_end(&limit);
+}
+
 static void write_line(const char *line, size_t length)
 {
     int fd = far_atomic_load_relaxed(&sink.fd);
 
     if (fd >= 0 && (fd != STDERR_FILENO || far_log_stderr_is_kept()))
-        far_os_write(fd, line, length); /* a log that cannot be written is nothing to stop for */
+        write_on(fd, line, length);
 }
 
 static bool same_file(int a, int b)
@@ -197,7 +206,7 @@ static void write_told(const char *line, size_t length)
 
     write_line(line, length);
     if ((fd < 0 || !same_file(fd, STDERR_FILENO)) && far_log_stderr_is_kept())
-        far_os_write(STDERR_FILENO, line, length);
+        write_on(STDERR_FILENO, line, length);
 }
 
 void far_log(enum far_log_level level, const char *fmt, ...)

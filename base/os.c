@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/time_types.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -169,4 +170,28 @@ int far_os_fd_high(int fd)
     /* High already, or everything above is in use: stay. */
     ret = far_syscall3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
     return ret < 0 ? (int)ret : fd;
+}
+
+#define XFSZ_BIT (UINT64_C(1) << (SIGXFSZ - 1))
+
+struct far_os_file_limit far_os_file_limit_begin(void)
+{
+    static const uint64_t xfsz = XFSZ_BIT;
+    uint64_t mask = 0, pending = 0;
+
+    far_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, &xfsz, &mask, sizeof(mask));
+    far_syscall2(SYS_rt_sigpending, &pending, sizeof(pending));
+    return (struct far_os_file_limit){mask & xfsz, pending & xfsz};
+}
+
+/* Of the mask one bit only is set back: a handler that came meanwhile may have changed others for long (base/signals.h). */
+void far_os_file_limit_end(const struct far_os_file_limit *limit)
+{
+    static const uint64_t xfsz = XFSZ_BIT;
+    struct __kernel_timespec none = {0};
+
+    while (!limit->pending && far_syscall4(SYS_rt_sigtimedwait, &xfsz, NULL, &none, sizeof(xfsz)) == -EINTR)
+        ;
+    if (!limit->blocked)
+        far_syscall4(SYS_rt_sigprocmask, SIG_UNBLOCK, &xfsz, NULL, sizeof(xfsz));
 }

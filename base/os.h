@@ -97,4 +97,13 @@ int far_os_write_all(int fd, const void *buf, size_t bytes);
 #define FAR_OS_FD_HIGH 900
 int far_os_fd_high(int fd);
 
+/* Between begin and end, in one thread, a file that would grow over RLIMIT_FSIZE is -EFBIG and nothing more: the SIGXFSZ that comes
+ * with it would end a program that knows nothing of our files. */
+struct far_os_file_limit {
+    bool blocked; /* by the program */
+    bool pending; /* one of its own waits already: ours changed nothing */
+};
+struct far_os_file_limit far_os_file_limit_begin(void);
+void far_os_file_limit_end(const struct far_os_file_limit *limit);
+
 #endif

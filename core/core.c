@@ -144,6 +144,7 @@ static void shm_remove(void)
  * give would be a SIGBUS at the first count. */
 static int shm_create(size_t bytes)
 {
+    struct far_os_file_limit limit;
     char path[64];
     long ret;
     int fd;
@@ -153,11 +154,13 @@ static int shm_create(size_t bytes)
     fd = far_os_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -1;
+    limit = far_os_file_limit_begin();
     do
         ret = far_syscall4(SYS_fallocate, fd, 0, 0, bytes);
     while (ret == -EINTR);
     if (ret == -EOPNOTSUPP) /* ramfs is never full */
         ret = far_syscall2(SYS_ftruncate, fd, bytes);
+    far_os_file_limit_end(&limit);
     if (ret < 0) {
         far_os_close(fd);
         shm_remove();

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <pty.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -430,6 +431,27 @@ static void descriptors__second_is_not_stderr_any_more(void **state)
     munmap(p, BYTES);
 }
 
+/* No file may grow: children have no counters, and live. */
+static void limits__of_files(void **state)
+{
+    unsigned char *p = OPAQUE(malloc(BYTES));
+    pid_t pid;
+
+    fill_pattern(p, BYTES, 1);
+    pid = fork();
+    if (!pid) {
+        struct rlimit none = {0, 0};
+
+        setrlimit(RLIMIT_FSIZE, &none);
+        pid = fork();
+        if (!pid)
+            _exit(!has_pattern(p, BYTES, 1));
+        _exit(ended(pid) != 0);
+    }
+    assert_int_equal(ended(pid), 0);
+    free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +468,7 @@ int main(void)
         cmocka_unit_test(dlopen__libraries),
         cmocka_unit_test(descriptors__closing_everything),
         cmocka_unit_test(descriptors__as_ever),
+        cmocka_unit_test(limits__of_files),
         cmocka_unit_test(descriptors__second_is_not_stderr_any_more),
     };
 

@@ -100,6 +100,11 @@ if dd if="$library" of=/dev/null iflag=direct bs=4k count=1 2>/dev/null; then
     grep -q 'O_DIRECT is used' "$work/log2" || { echo "O_DIRECT in a fortified open was not noticed"; failed=1; }
 fi
 
+# A program that may write no file has no counters, and hears nothing of it.
+status=0
+ran=$( (ulimit -f 0; FAR_POLICY=all LD_PRELOAD=$library exec /bin/sh -c 'echo ran') 2>&1) || status=$?
+[ "$status $ran" = "0 ran" ] || { echo "with ulimit -f 0: status $status: $ran"; failed=1; }
+
 # A full /dev/shm: there are no counters then, and nothing is left behind. In a mount namespace of its own, where that is allowed.
 cat >"$work/full.sh" <<'E'
 mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero >/dev/shm/full || exit 77

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/assert.h"
@@ -233,6 +234,24 @@ static void die__does_not_say_it_twice(void **state)
     assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
 }
 
+static void log_into_a_full_file(void *arg)
+{
+    struct rlimit none = {0, 0};
+
+    setrlimit(RLIMIT_FSIZE, &none);
+    far_log_open(*(int *)arg, FAR_LOG_INFO);
+    far_log_info("lost");
+}
+
+static void log__file_at_its_limit(void **state)
+{
+    FILE *file = tmpfile();
+    int fd = fileno(file), status = test_child(log_into_a_full_file, &fd, text, sizeof(text));
+
+    assert_int_equal(status, 0);
+    fclose(file);
+}
+
 /* The program's own file has the number 2 by now. */
 static void die_with_data_on_stderr(void *arg)
 {
@@ -385,6 +404,7 @@ int main(void)
         CASE(defer__many_writers),
         CASE(die__message_and_sigabrt_whatever_the_program_did),
         CASE(die__does_not_say_it_twice),
+        CASE(log__file_at_its_limit),
         CASE(stderr__replaced_is_left_alone),
         CASE(die__deferred_is_written_by_the_drain),
         CASE(die__deferred_ends_without_a_drain),
