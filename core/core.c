@@ -307,7 +307,8 @@ static int tables(char *err, size_t errlen)
     far_pager.words = far_vm_reserve(0, far_pager.pages * sizeof(far_page_word), PROT_READ | PROT_WRITE, &ret);
     far_pager.touched = far_vm_reserve(0, far_align_up(far_pager.pages / FAR_CHUNK_PAGES / 8 + 8, FAR_OS_PAGE_SIZE),
                                        PROT_READ | PROT_WRITE, &ret);
-    if (far_pager.words && far_pager.touched)
+    far_pager.protections = far_vm_reserve(0, far_pager.pages, PROT_READ | PROT_WRITE, &ret);
+    if (far_pager.words && far_pager.touched && far_pager.protections)
         ret = far_window_init(far_pager.base, far_pager.pages << FAR_PAGE_SHIFT);
     if (ret < 0)
         far_format(err, errlen, "no address space for the page tables of far memory (error %d): raise ulimit -v or "

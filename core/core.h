@@ -49,6 +49,7 @@ int far_range_prefetch(void *p, size_t bytes);                     /* MADV_WILLN
 int far_range_fetch(void *p, size_t bytes);                        /* brings what is away, waits; -EIO: some of it is lost */
 int far_range_cold(void *p, size_t bytes);                         /* MADV_COLD / PAGEOUT: a hint */
 int far_range_protect(void *p, size_t bytes, int prot);            /* mprotect: keeps what is there evictable or exempt */
+int far_range_protection(const void *p, size_t bytes);             /* PROT_*; -EFAULT: holes in it, or more than one protection */
 int far_range_pin(void *p, size_t bytes);                          /* mlock: resident until unpinned; -ENOMEM over the budget */
 int far_range_unpin(void *p, size_t bytes);
 int far_range_unlock_all(void);                                    /* after mlockall: what is locked cannot be evicted */

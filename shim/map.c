@@ -13,6 +13,11 @@
 #define MAP_KINDS_NOT_FAR                                                                                    \
     (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_STACK | MAP_GROWSDOWN | MAP_HUGETLB | MAP_LOCKED | MAP_32BIT)
 
+#define PROT_ANY (PROT_READ | PROT_WRITE | PROT_EXEC)
+#ifndef PROT_SEM
+#define PROT_SEM 8 /* asm-generic/mman-common.h */
+#endif
+
 bool far_map_cut(const void *p, size_t bytes, struct far_cut *cut)
 {
     uintptr_t start = (uintptr_t)p, end = start + far_align_up(bytes, FAR_OS_PAGE_SIZE);
@@ -86,7 +91,7 @@ static long map_fixed(const struct far_cut *cut, int prot, int flags)
     }
     ret = far_range_replace(cut->far, cut->far_bytes);
     if (!ret)
-        ret = far_range_protect(cut->far, cut->far_bytes, prot);
+        ret = far_range_protect(cut->far, cut->far_bytes, prot & PROT_ANY);
     return ret ? ret : (long)cut->far;
 }
 
@@ -120,12 +125,25 @@ static int free_part(void *p, size_t bytes, long a)
     return far_range_free(p, bytes);
 }
 
-/* munmap may name what is not mapped. */
-static int unmap_far(void *p, size_t bytes, long a, long b)
+int far_map_free(void *p, size_t bytes)
 {
     int ret = far_map_parts(p, bytes, 0, false, free_part);
 
     return ret == -ENOMEM ? 0 : ret;
+}
+
+static int unmap_far(void *p, size_t bytes, long a, long b)
+{
+    return far_map_free(p, bytes);
+}
+
+/* The kernel refuses what reaches out of the address space before it does anything: so it is asked first. */
+static int unmap(struct far_cut *cut)
+{
+    long above = cut->above_bytes ? far_syscall2(SYS_munmap, cut->above, cut->above_bytes) : 0;
+
+    cut->above_bytes = 0;
+    return above < 0 ? (int)above : far_map_each(cut, SYS_munmap, 0, 0, unmap_far);
 }
 
 int far_munmap(void *p, size_t bytes)
@@ -136,7 +154,7 @@ int far_munmap(void *p, size_t bytes)
         return (int)far_map_result(far_syscall2(SYS_munmap, p, bytes));
     if ((uintptr_t)p & (FAR_OS_PAGE_SIZE - 1))
         return (int)far_map_result(-EINVAL);
-    return (int)far_map_result(far_map_each(&cut, SYS_munmap, 0, 0, unmap_far));
+    return (int)far_map_result(unmap(&cut));
 }
 
 FAR_EXPORT int munmap(void *p, size_t bytes) FAR_ALIAS(far_munmap);
@@ -158,7 +176,7 @@ static int protect(void *p, size_t bytes, int prot, int key)
     if (far_likely(!far_map_cut(p, bytes, &cut)))
         return (int)far_map_result(key == -1 ? far_syscall3(SYS_mprotect, p, bytes, prot)
                                              : far_syscall4(SYS_pkey_mprotect, p, bytes, prot, key));
-    if (((uintptr_t)p & (FAR_OS_PAGE_SIZE - 1)) || key != -1)
+    if (((uintptr_t)p & (FAR_OS_PAGE_SIZE - 1)) || key != -1 || (prot & ~(PROT_ANY | PROT_SEM)))
         return (int)far_map_result(-EINVAL);
     return (int)far_map_result(far_map_each(&cut, SYS_mprotect, prot, 0, protect_far));
 }

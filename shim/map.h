@@ -12,7 +12,8 @@
  * What differs from the kernel's behaviour for far memory, on purpose:
  *   MAP_FIXED     over far memory: anonymous private memory replaces the content (zeros, new protection), also where a part was unmapped; files and
  *                 shared memory cannot be there: EINVAL, and a line that says so
- *   mremap        never grows in place; the new place is readable and writable whatever the old one was
+ *   mremap        never grows in place; what has holes or more than one protection cannot be moved (EFAULT), as with any kernel
+ *                 before 6.17, which moves it with MREMAP_FIXED if its size stays
  *   mlock         at most half of FAR_LOCAL (ENOMEM beyond): the rest needs room to come and go. mlockall locks
  *                 everything but far memory, and what is not resident yet is locked when it is first touched
  *                 (MCL_ONFAULT)
@@ -56,6 +57,9 @@ int far_munmap(void *p, size_t bytes);
 int far_mprotect(void *p, size_t bytes, int prot);
 int far_madvise(void *p, size_t bytes, int advice);
 void *far_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *to);
+
+/* munmap of a range in the window, part of which may not be mapped. 0 or -errno. */
+int far_map_free(void *p, size_t bytes);
 
 /* As libc returns it: -1 and errno, or ret. */
 long far_map_result(long ret);

@@ -54,6 +54,7 @@ struct far_pager {
     unsigned features;               /* enum far_uffd_feature */
     far_page_word *words;            /* one a page */
     uint64_t *touched;               /* a bit per 2 MiB chunk: its words have been used. atomic */
+    uint8_t *protections;            /* one a page: PROT_*, see range.c. atomic */
     unsigned page_class;             /* slab class of 4 KiB */
     unsigned readahead;              /* pages, most; 0 = off */
     uint64_t deadline_ns;

@@ -207,6 +207,41 @@ static uint64_t flag_pages(uint64_t page, uint64_t pages, unsigned set, unsigned
     return changed;
 }
 
+/* --- protection */
+
+#define READ_WRITE (PROT_READ | PROT_WRITE)
+
+/* What mprotect said of each page, for mremap, which takes it along. Kept as the difference to READ_WRITE, so that the zeros of a
+ * table that nothing was written to are right: of pages that are not handed out, and where the program never protects. */
+static uint32_t protections_differ; /* atomic: somewhere, once */
+
+static void note_protection(uint64_t page, uint64_t pages, int prot)
+{
+    uint8_t code = (uint8_t)((prot & (READ_WRITE | PROT_EXEC)) ^ READ_WRITE);
+
+    if (code)
+        far_atomic_store_relaxed(&protections_differ, 1u);
+    else if (!far_atomic_load_relaxed(&protections_differ))
+        return;
+    for (uint64_t p = page; p < page + pages; p++)
+        if (far_atomic_load_relaxed(&far_pager.protections[p]) != code)
+            far_atomic_store_relaxed(&far_pager.protections[p], code);
+}
+
+int far_range_protection(const void *p, size_t bytes)
+{
+    uint64_t page, pages;
+    uint8_t code;
+
+    if (!span_of(p, bytes, &page, &pages))
+        return -EFAULT;
+    code = far_atomic_load_relaxed(&far_pager.protections[page]);
+    for (uint64_t i = page + 1; i < page + pages && far_atomic_load_relaxed(&protections_differ); i++)
+        if (far_atomic_load_relaxed(&far_pager.protections[i]) != code)
+            return -EFAULT;
+    return code ^ READ_WRITE;
+}
+
 /* --- allocate, free, drop */
 
 void *far_range_alloc(size_t bytes, size_t align)
@@ -253,8 +288,10 @@ int far_range_free(void *p, size_t bytes)
     ret = clear_pages(page, pages);
     if (ret == 0)
         ret = far_vm_protect((uintptr_t)p, pages << FAR_PAGE_SHIFT, PROT_NONE);
-    if (ret == 0)
+    if (ret == 0) {
+        note_protection(page, pages, READ_WRITE);
         far_window_give(page, pages);
+    }
     far_range_unlock_read();
     return ret;
 }
@@ -270,8 +307,10 @@ int far_range_replace(void *p, size_t bytes)
     ret = clear_pages(page, pages);
     if (ret == 0)
         ret = far_vm_protect((uintptr_t)p, pages << FAR_PAGE_SHIFT, PROT_READ | PROT_WRITE);
-    if (ret == 0)
+    if (ret == 0) {
+        note_protection(page, pages, READ_WRITE);
         far_window_take_at(page, pages);
+    }
     far_range_unlock_read();
     return ret;
 }
@@ -486,6 +525,8 @@ int far_range_protect(void *p, size_t bytes, int prot)
     if (!(prot & (PROT_READ | PROT_EXEC))) /* before access goes: the evacuator must not read them any more */
         flag_pages(page, pages, FAR_F_HIDDEN, 0);
     ret = far_vm_protect((uintptr_t)p, pages << FAR_PAGE_SHIFT, prot);
+    if (ret == 0)
+        note_protection(page, pages, prot);
     if (prot & (PROT_READ | PROT_EXEC))
         flag_pages(page, pages, 0, FAR_F_HIDDEN);
     far_range_unlock_read();

@@ -261,6 +261,104 @@ static void mremap__errors(void **state)
     munmap(p, BYTES);
 }
 
+/* The protection goes along, also to what is new, and what is left behind keeps it. */
+static void mremap__keeps_the_protection(void **state)
+{
+    static const int prots[] = {PROT_READ, PROT_NONE};
+
+    for (int i = 0; i < 2; i++)
+        for (int way = 0; way < 4; way++) {
+            int read = prots[i] & PROT_READ ? 0 : SIGSEGV;
+            char *p = map(BYTES), *to = way == 1 ? mmap(NULL, BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : map(BYTES), *q;
+            size_t bytes = way == 0 ? 2 * BYTES : BYTES;
+
+            fill_pattern(p, BYTES, 1);
+            assert_int_equal(mprotect(p, BYTES, prots[i]), 0);
+            if (way == 0)
+                q = mremap(p, BYTES, bytes, MREMAP_MAYMOVE);
+            else if (way == 3)
+                q = mremap(p, BYTES, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+            else /* to ordinary memory, to far memory */
+                q = mremap(p, BYTES, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+            assert_ptr_not_equal(q, MAP_FAILED);
+            for (size_t at = 0; at < bytes; at += bytes - PAGE) {
+                assert_int_equal(touch(q + at, true), SIGSEGV);
+                assert_int_equal(touch(q + at, false), read);
+            }
+            if (way == 3) {
+                assert_int_equal(touch(p, true), SIGSEGV);
+                assert_int_equal(touch(p, false), read);
+                assert_int_equal(mprotect(p, BYTES, PROT_READ), 0);
+                assert_true(all_zero(p, BYTES));
+            }
+            assert_int_equal(mprotect(q, bytes, PROT_READ | PROT_WRITE), 0);
+            assert_true(has_pattern(q, BYTES, 1));
+            assert_true(all_zero(q + BYTES, bytes - BYTES));
+            munmap(p, BYTES);
+            munmap(q, bytes);
+            munmap(to, BYTES);
+            p = map(BYTES); /* of what was given back nothing is left */
+            assert_int_equal(touch(p, true), 0);
+            q = mremap(p, BYTES, 2 * BYTES, MREMAP_MAYMOVE);
+            assert_ptr_not_equal(q, MAP_FAILED);
+            assert_int_equal(touch(q + BYTES, true), 0);
+            munmap(q, 2 * BYTES);
+        }
+}
+
+/* What is not one piece cannot grow; what is not there at all is no piece. Nothing is changed. */
+static void mremap__of_what_is_not_one_piece(void **state)
+{
+    char *p = map(BYTES);
+
+    fill_pattern(p, BYTES, 1);
+    assert_int_equal(mprotect(p, BYTES / 2, PROT_READ), 0);
+    errno = 0;
+    assert_ptr_equal(mremap(p, BYTES, 2 * BYTES, MREMAP_MAYMOVE), MAP_FAILED);
+    assert_int_equal(errno, EFAULT);
+    assert_int_equal(touch(p, true), SIGSEGV);
+    assert_int_equal(mprotect(p, BYTES, PROT_READ | PROT_WRITE), 0);
+    assert_int_equal(munmap(p + 8 * PAGE, PAGE), 0);
+    errno = 0;
+    assert_ptr_equal(mremap(p, BYTES, 2 * BYTES, MREMAP_MAYMOVE), MAP_FAILED);
+    assert_int_equal(errno, EFAULT);
+    assert_true(has_pattern(p, 8 * PAGE, 1));
+    if (far_contains(p)) { /* the kernel's own depends on its version */
+        char *to = mmap(NULL, BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        errno = 0;
+        assert_ptr_equal(mremap(p, BYTES, BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to), MAP_FAILED);
+        assert_int_equal(errno, EFAULT);
+        assert_true(has_pattern(p, 8 * PAGE, 1));
+        munmap(to, BYTES);
+    }
+    assert_ptr_equal(mremap(p, BYTES, PAGE, 0), p); /* shrinks over the hole */
+    assert_int_equal(touch(p + PAGE, false), SIGSEGV);
+    assert_int_equal(touch(p + BYTES - 1, false), SIGSEGV);
+    assert_true(has_pattern(p, PAGE, 1));
+    assert_int_equal(munmap(p, BYTES), 0);
+    for (size_t bytes = BYTES / 2; bytes <= 2 * BYTES; bytes *= 2) {
+        errno = 0;
+        assert_ptr_equal(mremap(p, BYTES, bytes, MREMAP_MAYMOVE), MAP_FAILED);
+        assert_int_equal(errno, EFAULT);
+    }
+}
+
+static void requests__too_long_or_odd(void **state)
+{
+    char *p = map(BYTES);
+
+    fill_pattern(p, BYTES, 1);
+    errno = 0;
+    assert_int_equal(munmap(p, OPAQUE((size_t)1 << 63)), -1);
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(mprotect(p, BYTES, 0x12345670), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_true(has_pattern(p, BYTES, 1));
+    munmap(p, BYTES);
+}
+
 static void madvise__content(void **state)
 {
     static const int keep[] = {MADV_NORMAL,   MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_COLD,
@@ -476,6 +574,9 @@ int main(void)
         cmocka_unit_test(mremap__dontunmap),
         cmocka_unit_test(mremap__onto_far),
         cmocka_unit_test(mremap__errors),
+        cmocka_unit_test(mremap__keeps_the_protection),
+        cmocka_unit_test(mremap__of_what_is_not_one_piece),
+        cmocka_unit_test(requests__too_long_or_odd),
         cmocka_unit_test(madvise__content),
         cmocka_unit_test(madvise__wipe_on_fork),
         cmocka_unit_test(mlock__and_msync),

@@ -71,6 +71,11 @@ int far_range_protect(void *p, size_t bytes, int prot)
     return record("protect", p, bytes);
 }
 
+int far_range_protection(const void *p, size_t bytes)
+{
+    return PROT_READ | PROT_WRITE;
+}
+
 int far_range_pin(void *p, size_t bytes)
 {
     return record("pin", p, bytes);
@@ -177,6 +182,16 @@ static void munmap__over_both_borders(void **state)
     assert_int_equal(msync(pages + 39 * PAGE, PAGE, MS_ASYNC), -1);
 }
 
+/* Longer than the address space: refused before anything is done. */
+static void munmap__too_long(void **state)
+{
+    assert_int_equal(munmap(pages + 8 * PAGE, (size_t)1 << 63), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(core.calls, 0);
+    assert_int_equal(pages[8 * PAGE], 1);
+    assert_int_equal(pages[40 * PAGE], 1);
+}
+
 static void madvise__over_a_border(void **state)
 {
     assert_int_equal(madvise(pages + 30 * PAGE, 4 * PAGE, MADV_DONTNEED), 0);
@@ -249,6 +264,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(far_map_cut__all_positions, setup, teardown),
         cmocka_unit_test_setup_teardown(far_map_cut__wrapping_and_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(munmap__over_both_borders, setup, teardown),
+        cmocka_unit_test_setup_teardown(munmap__too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(madvise__over_a_border, setup, teardown),
         cmocka_unit_test_setup_teardown(madvise__both_results_count, setup, teardown),
         cmocka_unit_test_setup_teardown(mprotect__over_a_border, setup, teardown),
