@@ -35,34 +35,24 @@ static int add_listen(struct reading *r, const char *url)
     return far_options_set(r->options, "listen", list, r->err, r->errlen);
 }
 
-static bool is_flag(const char *name)
-{
-    char key[64];
-
-    far_format(key, sizeof key, "%s", name);
-    for (char *c = key; *c; c++)
-        if (*c == '-')
-            *c = '_';
-    int id = far_option_find(key);
-    return id >= 0 && far_option_rows[id].type == FAR_TYPE_BOOL;
-}
-
 /* One option: --name=value, --name value, or --name of a switch. */
 static int read_option(struct reading *r, const char *arg)
 {
     char name[64];
     const char *eq = strchr(arg, '='), *value = eq ? eq + 1 : NULL;
     size_t n = eq ? (size_t)(eq - arg) : strlen(arg);
+    int id;
 
     if (n >= sizeof name)
         return complain(r, "no such option", arg - 2);
     memcpy(name, arg, n);
     name[n] = '\0';
-    if (!value && is_flag(name))
+    id = far_option_find_dashed(name);
+    if (!value && id >= 0 && far_option_rows[id].type == FAR_TYPE_BOOL)
         value = "on";
-    if (!value && far_option_find(name) >= 0 && r->at + 1 < r->argc)
+    if (!value && id >= 0 && r->at + 1 < r->argc)
         value = r->argv[++r->at];
-    if (!value && far_option_find(name) >= 0)
+    if (!value && id >= 0)
         return complain(r, "needs a value", arg - 2);
     if (strcmp(name, "listen") == 0)
         return add_listen(r, value);

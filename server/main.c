@@ -215,12 +215,24 @@ static int open_listeners(struct daemon *d)
         d->n_listeners++;
         if (d->options.private && !l->is_unix)
             return fail("a private node listens on unix: addresses only");
+    }
+    return d->n_listeners ? 0 : fail("no address to listen on: --listen=unix:///run/farmemd.sock");
+}
+
+/* Once all else has succeeded. */
+static void say_listening(struct daemon *d)
+{
+    char url[FAR_OPTION_TEXT];
+    const char *cursor = d->options.listen;
+
+    for (unsigned i = 0; i < d->n_listeners && far_options_next_url(&cursor, url, sizeof url) > 0; i++) {
+        const struct far_listener *l = &d->listeners[i];
+
         far_log_info("listening on %s", url);
         if (!l->is_unix && strncmp(l->url.host, "127.", 4) != 0 && strcmp(l->url.host, "::1") != 0 &&
             strcmp(l->url.host, "localhost") != 0)
             far_log_warn("whoever reaches %s may use this node's memory: keep it to a trusted network", url);
     }
-    return d->n_listeners ? 0 : fail("no address to listen on: --listen=unix:///run/farmemd.sock");
 }
 
 static int create_loop(struct daemon *d)
@@ -330,6 +342,7 @@ static int run(struct daemon *d)
     if (!rc && d->options.private)
         rc = go_private(); /* what can fail has been done: the parent's exit status tells */
     if (!rc) {
+        say_listening(d);
         say_memory(d);
         rc = serve(d);
         far_loop_destroy(d->loop);

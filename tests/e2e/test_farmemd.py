@@ -425,6 +425,17 @@ def test_bad_command_line(build, args, words):
     assert done.returncode in (1, 2) and words in done.stderr
 
 
+def test_says_that_it_listens_when_it_does(build):
+    done = run(build, "--numa=77", "--listen=unix:@far-numa")
+    assert done.returncode == 1 and "listening" not in done.stderr
+
+
+def test_values_after_a_blank(start):
+    """Also of names with a dash."""
+    n = start("--memory", "64M", "--max-connections", "3", "--max-sessions", "2", "--log-level", "debug")
+    n.client().ping(b"it serves")
+
+
 def test_help_and_version(build):
     assert "--memory=SIZE" in run(build, "--help").stdout
     assert "protocol version 1" in run(build, "--version").stdout
