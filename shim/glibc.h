@@ -3,7 +3,9 @@
 #define FAR_SHIM_GLIBC_H
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 /* A second name for an exported function, with all that headers promised about the first. */
@@ -21,6 +23,13 @@ void __libc_free(void *p);
 void *__libc_memalign(size_t align, size_t bytes);
 void *__libc_valloc(size_t bytes);
 void *__libc_pvalloc(size_t bytes);
+char *__strdup(const char *s);
+char *__strndup(const char *s, size_t most);
+int __asprintf(char **out, const char *fmt, ...);
+int __asprintf_chk(char **out, int flag, const char *fmt, ...);
+int __vasprintf_chk(char **out, int flag, const char *fmt, va_list args);
+int __vsnprintf_chk(char *buf, size_t cap, int flag, size_t room, const char *fmt, va_list args);
+ssize_t __getdelim(char **line, size_t *room, int end, FILE *file);
 pid_t __fork(void);
 int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 __sighandler_t bsd_signal(int sig, __sighandler_t handler);

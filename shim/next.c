@@ -137,6 +137,12 @@ static int early_setcanceltype(int type, int *old)
     return far_next.pthread_setcanceltype(type, old);
 }
 
+static ssize_t early_getdelim(char **line, size_t *room, int end, FILE *file)
+{
+    far_next_init();
+    return far_next.getdelim(line, room, end, file);
+}
+
 struct far_next far_next = {
     .syscall = raw_syscall,
     .close = raw_close,
@@ -158,6 +164,7 @@ struct far_next far_next = {
     .sigaction = early_sigaction,
     .sigset = early_sigset,
     .pthread_setcanceltype = early_setcanceltype,
+    .getdelim = early_getdelim,
 };
 
 void far_next_init(void)
@@ -165,7 +172,7 @@ void far_next_init(void)
     static const char *const names[] = {"syscall", "_setjmp", "setjmp", "__sigsetjmp", "close",   "dup2", "dup3",   "close_range", "open",    "openat",
                                         "fcntl64", "fork", "execve", "execvpe", "fexecve", "execveat",
                                         "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",
-                                        "sigaction", "sigset", "pthread_setcanceltype"};
+                                        "sigaction", "sigset", "pthread_setcanceltype", "getdelim"};
     void **entries = (void **)&far_next;
 
     far_static_assert(sizeof(far_next) == sizeof(names), "one name per entry, in order");

@@ -8,6 +8,7 @@
 #define FAR_SHIM_NEXT_H
 
 #include <signal.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "shim/shim.h"
@@ -40,6 +41,7 @@ struct far_next {
     int (*sigaction)(int sig, const struct sigaction *act, struct sigaction *old);
     __sighandler_t (*sigset)(int sig, __sighandler_t handler);
     int (*pthread_setcanceltype)(int type, int *old);
+    ssize_t (*getdelim)(char **line, size_t *room, int end, FILE *file);
 };
 extern struct far_next far_next;
 

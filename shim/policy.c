@@ -80,21 +80,20 @@ int far_policy_init(const char *text)
 
 static bool never_far(const void *site)
 {
-    return far_thread.busy || in_text(&policy.loader, site) || in_text(&policy.ours, site) ||
-           far_core_is_service_thread();
+    return far_thread.busy || in_text(&policy.libc, site) || in_text(&policy.loader, site) ||
+           in_text(&policy.ours, site) || far_core_is_service_thread();
 }
 
 bool far_policy_decide(const void *site, size_t bytes)
 {
     if (far_thread.region)
         return !never_far(site);
-    return bytes >= policy.min_bytes && !in_text(&policy.libc, site) && !never_far(site);
+    return bytes >= policy.min_bytes && !never_far(site);
 }
 
 bool far_policy_decide_map(const void *site, size_t bytes)
 {
-    return bytes >= FAR_POLICY_MAP_BYTES && bytes >= policy.min_bytes && !in_text(&policy.libc, site) &&
-           !never_far(site);
+    return bytes >= FAR_POLICY_MAP_BYTES && bytes >= policy.min_bytes && !never_far(site);
 }
 
 bool far_policy_outgrown(size_t bytes)

@@ -4,10 +4,10 @@
  *   all         those, and every other that the program and its libraries make
  *   size>=N     those, and every other of N bytes and more; also when it was local and grows to that
  *
- * Always local: what the loader and this library allocate, what the runtime's own threads allocate, and
- * everything before the constructor has run. Outside regions what libc allocates is local as well (stream
- * buffers, thread descriptors, resolver state: little, hot, and used under libc's locks); inside a region it
- * is far, so that strdup and getline do what the region says.
+ * Always local: what the loader and this library allocate, what the runtime's own threads allocate, what libc allocates, and
+ * everything before the constructor has run. libc's are streams and their buffers, tables of name services, thread
+ * descriptors: little, hot, used under libc's locks, and touched in the child of a fork before far memory is there. What libc
+ * allocates for its caller (strdup, asprintf, getline) is the caller's: see strings.c.
  *
  * Guarantee: far_policy_decide reads memory that never changes after the constructor; it takes no lock, calls
  * nothing and may run in any state of the program.

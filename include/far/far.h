@@ -18,8 +18,8 @@
  *     `return`, `goto` out of it and C++ exceptions leave it as well.
  *   - After a longjmp out of a region it stays open until the region around it, if any, is left.
  *   - What a region allocates stays far when it is resized later, and what was local stays local.
- *   - What libc allocates inside a region (strdup, getline, fopen) is far as well; what the loader allocates
- *     (dlopen) is not, nor are mappings (mmap).
+ *   - What libc allocates for its caller inside a region (strdup, asprintf, getline) is far as well; what it allocates for
+ *     itself (fopen) or the loader does (dlopen) is not, nor are mappings (mmap).
  *
  * C99 and C++11 onwards, gcc and clang. C code through which C++ exceptions pass needs -fexceptions, as ever.
  */

@@ -1,6 +1,7 @@
 /* The malloc family against its documentation: malloc(3), posix_memalign(3), malloc_usable_size(3), mallopt(3). */
 #include <malloc.h>
 #include <pthread.h>
+#include <wchar.h>
 
 #include "tests/preload/preloaded.h"
 
@@ -250,21 +251,70 @@ static void tuning__makes_sense(void **state)
     fclose(null);
 }
 
-static void family__what_libc_allocates_can_be_freed(void **state)
+/* A string that libc made for us is as far as if we had allocated it, and can be resized and freed. */
+static void check_string(char *s, const char *text)
 {
-    char *s = OPAQUE(strdup("a string")), *line = NULL, *t = NULL;
+    assert_non_null(s);
+    assert_string_equal(s, text);
+    assert_int_equal(far_contains(s), policy_far(strlen(s) + 1));
+    s = OPAQUE(realloc(s, 100000));
+    assert_string_equal(s, text);
+    free(s);
+}
+
+static int print(char **out, const char *fmt, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vasprintf(out, fmt, args);
+    va_end(args);
+    return n;
+}
+
+static void family__what_libc_allocates_for_us(void **state)
+{
+    char *line = NULL, *t = NULL, longer[3001];
     size_t room = 0;
     FILE *file = fopen("/proc/self/maps", "r");
+    wchar_t *wide = OPAQUE(wcsdup(L"wide"));
 
-    assert_string_equal(s, "a string");
-    free(s);
+    memset(longer, 'x', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = 0;
+    check_string(OPAQUE(strdup("a string")), "a string");
+    check_string(OPAQUE(strdup(longer)), longer);
+    check_string(OPAQUE(strndup("a string", 3)), "a s");
+    check_string(OPAQUE(strndup(OPAQUE("a string"), 300)), "a string");
+    assert_int_equal(asprintf(&t, "%d and %s", 7, "more"), 10);
+    check_string(t, "7 and more");
+    assert_int_equal(print(&t, "%s%c", longer + 10, 'x'), 2991);
+    check_string(t, longer + 9);
+    errno = 0;
+    t = line;
+    assert_int_equal(asprintf(&t, "%lc", (wint_t)0xd800), -1); /* no character */
+    assert_int_equal(errno, EILSEQ);
+    assert_true(!wcscmp(wide, L"wide"));
+    assert_int_equal(far_contains(wide), policy_far(5 * sizeof(*wide)));
+    free(wide);
+
+    assert_false(far_contains(file)); /* libc's own */
     assert_true(getline(&line, &room, file) > 0);
+    assert_int_equal(far_contains(line), policy_far(100));
     free(line);
     fclose(file);
-    assert_int_equal(asprintf(&t, "%d and %s", 7, "more"), 10);
-    t = OPAQUE(realloc(t, 100000));
-    assert_string_equal(t, "7 and more");
-    free(t);
+    line = NULL;
+    file = fmemopen(longer, sizeof(longer) - 1, "r");
+    assert_int_equal(getdelim(&line, &room, 'y', file), sizeof(longer) - 1);
+    assert_true(room >= sizeof(longer));
+    check_string(line, longer);
+    line = NULL;
+    assert_int_equal(getline(&line, &room, file), -1); /* the end */
+    free(line);
+    errno = 0;
+    assert_int_equal(getline(OPAQUE((char **)NULL), &room, file), -1);
+    assert_int_equal(errno, EINVAL);
+    fclose(file);
 }
 
 /* Everything at random, several threads, blocks change hands. */
@@ -359,7 +409,7 @@ int main(void)
         cmocka_unit_test(memalign__and_the_old_ones),
         cmocka_unit_test(aligned_alloc__refuses_odd_alignments),
         cmocka_unit_test(tuning__makes_sense),
-        cmocka_unit_test(family__what_libc_allocates_can_be_freed),
+        cmocka_unit_test(family__what_libc_allocates_for_us),
         cmocka_unit_test(family__threads_churn),
     };
 
