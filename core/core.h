@@ -41,6 +41,7 @@ struct far_counters *far_core_counters(void);
 
 /* Ranges. Sizes are rounded up to pages. All return 0 or -errno; far_range_alloc returns NULL when the window is full. */
 void *far_range_alloc(size_t bytes, size_t align);                 /* zero, readable and writable */
+bool far_range_was_full(void);                                     /* far_range_alloc returned NULL once, and said so */
 int far_range_free(void *p, size_t bytes);                         /* any page-aligned part of what was allocated: munmap */
 int far_range_drop(void *p, size_t bytes);                         /* content becomes zero: MADV_DONTNEED */
 int far_range_replace(void *p, size_t bytes);                      /* as fresh, holes too: MAP_FIXED. -EINVAL: never was in use */

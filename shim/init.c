@@ -78,7 +78,7 @@ static void note_nothing_far(void)
         return;
     if (!c)
         far_shim_note("nothing went far: FAR_POLICY=%s makes no allocation of this program far", o->policy);
-    else if (far_counters_get(c, FAR_C_evict_pages) || far_counters_get(c, FAR_C_object_evictions))
+    else if (far_counters_get(c, FAR_C_evict_pages) || far_counters_get(c, FAR_C_object_evictions) || far_range_was_full())
         return;
     else if (!o->local)
         far_shim_note("nothing went far: FAR_LOCAL (farctl run --local) sets no limit");

@@ -244,6 +244,23 @@ int far_range_protection(const void *p, size_t bytes)
 
 /* --- allocate, free, drop */
 
+static uint32_t was_full; /* atomic */
+
+/* Once: what the program asks for stays local or fails. */
+static void say_full(size_t bytes)
+{
+    if (far_atomic_exchange_relaxed(&was_full, 1u))
+        return;
+    far_log_warn("the far window has no room for %lu MiB: it is %lu MiB large (FAR_WINDOW), and %lu MiB of it are in use. "
+                 "From here on mappings that do not fit stay local, and allocations fail",
+                 bytes >> 20, far_pager.pages >> (20 - FAR_PAGE_SHIFT), far_window_taken() >> (20 - FAR_PAGE_SHIFT));
+}
+
+bool far_range_was_full(void)
+{
+    return far_atomic_load_relaxed(&was_full);
+}
+
 void *far_range_alloc(size_t bytes, size_t align)
 {
     uint64_t page, pages = far_div_up(bytes, FAR_OS_PAGE_SIZE);
@@ -259,6 +276,8 @@ void *far_range_alloc(size_t bytes, size_t align)
         ret = far_vm_protect(far_page_addr(page), pages << FAR_PAGE_SHIFT, PROT_READ | PROT_WRITE);
         if (ret < 0)
             far_window_give(page, pages);
+    } else {
+        say_full(bytes);
     }
     far_range_unlock_read();
     return ret < 0 ? NULL : (void *)far_page_addr(page);

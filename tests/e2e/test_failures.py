@@ -862,5 +862,8 @@ def test_what_saves_no_memory_says_so(build):
     assert begins(said, NO_LIMIT, NO_NODE, ALL_LOCAL), said
     said = heard(build, victim, "fill 2 1\n", log="none")
     assert said == [], said
+    mapping = "import mmap\nfor i in range(3): mmap.mmap(-1, 100 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)[0] = 1\n"
+    said = heard(build, ["/usr/bin/python3", "-"], mapping, local="16M", window="64M")
+    assert begins(said, NO_NODE, "the far window has no room for 100 MiB") and "64 MiB large (FAR_WINDOW)" in said[1], said
     said = heard(build, ["sh", "-c", f"{victim[0]}; exit 0"], "fill 2 1\n", local="16M")
     assert said == [], said
