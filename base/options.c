@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/assert.h"
 #include "base/format.h"
@@ -313,7 +314,9 @@ static char *unquote(char *value)
 
 static int read_line(struct far_options *options, struct place *place, char *line)
 {
-    char *key = trim(line), *equals, *value;
+    static const char mark[] = "\xef\xbb\xbf"; /* of byte order: what some editors begin a file with */
+    bool marked = place->line == 1 && !strncmp(line, mark, sizeof(mark) - 1);
+    char *key = trim(line + (marked ? sizeof(mark) - 1 : 0)), *equals, *value;
 
     if (!*key || *key == '#' || *key == ';')
         return 0;
@@ -379,22 +382,30 @@ static int read_file(struct far_options *options, struct place *place, int fd)
     }
 }
 
+static bool is_pipe(int fd)
+{
+    struct stat st;
+
+    return far_syscall2(SYS_fstat, fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
 int far_options_load_file(struct far_options *options, const char *path, bool must_exist, char *err,
                           size_t cap)
 {
     struct place place = {.source = FAR_FROM_FILE, .path = path, .err = err, .cap = cap};
-    int fd = far_os_open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY, 0), ret;
+    int fd = far_os_open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0), ret; /* a pipe would wait for a writer */
 
     if (fd == -ENOENT && !must_exist)
         return 0;
     if (cap)
         *err = 0;
     far_format(options->file, sizeof(options->file), "%s", path);
-    ret = fd < 0 ? fd : read_file(options, &place, fd);
+    ret = fd < 0 ? fd : is_pipe(fd) ? -ESPIPE : read_file(options, &place, fd);
     if (fd >= 0)
         far_os_close(fd);
     if (ret && cap && !*err)
-        far_format(err, cap, "%.200s: cannot be read: %s", path, strerrordesc_np(-ret));
+        far_format(err, cap, "%.200s: cannot be read: %s", path,
+                   ret == -ESPIPE ? "it is a pipe, and each process reads its configuration" : strerrordesc_np(-ret));
     return ret;
 }
 

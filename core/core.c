@@ -243,6 +243,8 @@ static int explain_userfaultfd(int ret, char *err, size_t errlen)
     else if (ret == -ENOSYS)
         far_format(err, errlen, "this kernel has no userfaultfd: far memory needs Linux 6.1 or later, with "
                                 "CONFIG_USERFAULTFD");
+    else if (ret == -EMFILE || ret == -ENFILE)
+        far_format(err, errlen, "too many files are open for a userfaultfd: raise ulimit -n");
     else
         far_format(err, errlen, "userfaultfd cannot be opened (error %d)", -ret);
     return ret;
@@ -293,7 +295,8 @@ static int reserve(const struct far_options *o, char *err, size_t errlen)
             break;
     }
     if (ret == -EEXIST)
-        far_format(err, errlen, "the addresses from %p on are in use: choose another FAR_BASE", (void *)o->base);
+        far_format(err, errlen, "of the %lu MiB (FAR_WINDOW) from %p (FAR_BASE) on some addresses are in use: choose a smaller window, "
+                                "or another base", bytes >> 20, (void *)o->base);
     else
         far_format(err, errlen, "no address range of 64 MiB or more can be reserved (error %d): raise ulimit -v, or "
                                 "set vm.overcommit_memory to 0 or 1", -ret);
@@ -364,7 +367,8 @@ static int start(const struct far_options *o, char *err, size_t errlen)
     far_start_counters();
     ret = far_service_start();
     if (ret < 0) {
-        far_format(err, errlen, "the runtime's threads cannot be started (error %d)", -ret);
+        far_format(err, errlen, "the runtime's threads cannot be started (error %d)%s", -ret,
+                   ret == -EMFILE ? ": too many files are open, raise ulimit -n" : "");
         unpublish();
         return ret;
     }

@@ -247,6 +247,7 @@ static int create_loop(struct daemon *d)
         bool huge = d->config.server.store.pages == FAR_MEMORY_HUGE;
         far_format(err, sizeof err, "cannot set up %llu MiB of memory: %s%s", mib, strerror(-rc),
                    rc == -EINVAL           ? " (at least 2M are needed)"
+                   : rc == -EMFILE         ? " (raise ulimit -n)"
                    : rc == -ENOMEM && huge ? " (reserve huge pages: sysctl vm.nr_hugepages=N, N = MiB / 2)"
                                            : "");
         return fail(err);
@@ -280,7 +281,7 @@ static int go_private(void)
     char byte = 0;
 
     if (null < 0 || pipe2(ready, O_CLOEXEC) != 0)
-        return fail("cannot go to the background: no descriptors");
+        return fail("cannot go to the background: too many open files (raise ulimit -n)");
     pid_t pid = fork();
 
     if (pid) {

@@ -39,7 +39,7 @@ const char *far_node_errno_text(int error)
         {ENETUNREACH, "network unreachable"},
         {EACCES, "permission denied"},
         {EPERM, "permission denied"},
-        {EMFILE, "too many open files"},
+        {EMFILE, "too many open files (ulimit -n)"},
         {ENFILE, "too many open files in the system"},
         {ENOMEM, "out of memory"},
         {ENOBUFS, "out of memory"},

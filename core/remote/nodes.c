@@ -223,6 +223,11 @@ static int urls(const struct far_options *o, char *err, size_t errlen)
     int n;
 
     while ((n = far_options_next_url(&cursor, ns.urls[far_pager.n_nodes], sizeof(ns.urls[0]))) != 0) {
+        for (unsigned i = 0; n > 0 && i < far_pager.n_nodes; i++)
+            if (!strcmp(ns.urls[i], ns.urls[far_pager.n_nodes])) {
+                far_format(err, errlen, "FAR_NODES names %s twice", ns.urls[i]);
+                return -EINVAL;
+            }
         if (n < 0 || ++far_pager.n_nodes == FAR_MAX_NODES) {
             far_format(err, errlen, "FAR_NODES names more than %d nodes, or an address is too long", FAR_MAX_NODES - 1);
             return -E2BIG;

@@ -38,6 +38,8 @@ refuses_when_needed() {
 }
 refuses_when_needed FAR_FEATURES_MASK=move,wings 'move,wings.*those are poison,move$'
 refuses_when_needed FAR_FEATURES_MASK=wp 'those are poison,move$'
+refuses_when_needed FAR_NODES=unix:@one,unix:@two,unix:@one 'FAR_NODES names unix:@one twice'
+refuses_when_needed FAR_WINDOW=64T '67108864 MiB (FAR_WINDOW).*smaller window'
 refuses_when_needed FAR_LOCAL=1M '1024 KiB.*4096 KiB'
 
 # A node that is not there costs a program that can do without it half a second, not five.
@@ -104,6 +106,12 @@ fi
 status=0
 ran=$( (ulimit -f 0; FAR_POLICY=all LD_PRELOAD=$library exec /bin/sh -c 'echo ran') 2>&1) || status=$?
 [ "$status $ran" = "0 ran" ] || { echo "with ulimit -f 0: status $status: $ran"; failed=1; }
+
+# Too few descriptors, whoever needs the next one: it is said what there is too little of.
+for n in 5 8 10 12; do
+    said=$( (ulimit -n $n; FAR_POLICY=all LD_PRELOAD=$library exec /bin/sh -c 'echo ran') 2>&1) || true
+    case $said in ran | *'ulimit -n'*) ;; *) echo "with ulimit -n $n: $said"; failed=1 ;; esac
+done
 
 # A full /dev/shm: there are no counters then, and nothing is left behind. In a mount namespace of its own, where that is allowed.
 cat >"$work/full.sh" <<'E'

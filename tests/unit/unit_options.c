@@ -352,6 +352,27 @@ static void file__errors_name_the_line(void **state)
     expect_error(load_text("local = 1\nlog = a\0b\n", 20), "far.conf:2: not a text file");
 }
 
+static void file__byte_order_mark(void **state)
+{
+    assert_int_equal(load("\xef\xbb\xbflocal = 3M\n"), 0);
+    assert_true(options.local == 3 * FAR_MIB);
+    assert_int_equal(load("\xef\xbb\xbf# a comment\n"), 0);
+    expect_error(load("local = 1M\n\xef\xbb\xbflocal = 3M\n"), "far.conf:2:");
+}
+
+static void file__pipe(void **state)
+{
+    test_directory(directory, sizeof(directory));
+    snprintf(path, sizeof(path), "%s/far.conf", directory);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    alarm(20); /* to end a wait for a writer */
+    assert_int_equal(far_options_load_file(&options, path, true, err, sizeof(err)), -ESPIPE);
+    assert_non_null(strstr(err, "it is a pipe"));
+    alarm(0);
+    unlink(path);
+    rmdir(directory);
+}
+
 static void file__long_lines(void **state)
 {
     static char text[5000];
@@ -574,6 +595,8 @@ int main(void)
         CASE(env__errors),
         CASE(file__lines_comments_and_quotes),
         CASE(file__errors_name_the_line),
+        CASE(file__byte_order_mark),
+        CASE(file__pipe),
         CASE(file__long_lines),
         CASE(file__missing_and_unreadable),
         CASE(load__later_sources_win),
