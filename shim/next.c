@@ -169,10 +169,10 @@ struct far_next far_next = {
 
 void far_next_init(void)
 {
-    static const char *const names[] = {"syscall", "_setjmp", "setjmp", "__sigsetjmp", "close",   "dup2", "dup3",   "close_range", "open",    "openat",
-                                        "fcntl64", "fork", "execve", "execvpe", "fexecve", "execveat",
-                                        "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",
-                                        "sigaction", "sigset", "pthread_setcanceltype", "getdelim"};
+    static const char *const names[] = {"syscall", "_setjmp", "setjmp", "__sigsetjmp", "close", "dup2", "dup3", "close_range",
+                                        "open", "openat", "fcntl64", "fork", "execve", "execvpe", "fexecve", "execveat",
+                                        "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk", "sigaction", "sigset",
+                                        "pthread_setcanceltype", "getdelim"};
     void **entries = (void **)&far_next;
 
     far_static_assert(sizeof(far_next) == sizeof(names), "one name per entry, in order");
