@@ -293,7 +293,8 @@ int far_nodes_start(const struct far_options *o, char *err, size_t errlen)
     if (ret < 0)
         return ret;
     if ((ret = far_slab_init(&source)) < 0 || (ret = engines()) < 0) {
-        far_format(err, errlen, "no memory for the connections to memory nodes");
+        far_format(err, errlen, ret == -EMFILE ? "too many files are open for the connections to memory nodes: raise ulimit -n"
+                                               : "no memory for the connections to memory nodes");
         return ret;
     }
     return hello(o, err, errlen);
