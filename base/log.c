@@ -31,13 +31,15 @@ static struct {
     const char *name; /* relaxed */
 } sink = {.fd = -1, .level = FAR_LOG_WARN, .name = "farshim"};
 
-/* Descriptor 2 as far_log_keep_stderr found it. Written before other threads log. */
+/* What descriptor 2 may be: the first, and what it became last. Fields are atomic: a mixture of two is nothing that is open. */
+#define STDERRS 4u
+
 static struct {
-    bool kept; /* otherwise descriptor 2 is used whatever it is */
-    bool open;
-    dev_t device, special;
-    ino_t inode;
-} first_stderr;
+    struct identity {
+        uint64_t device, special, inode;
+    } is[STDERRS];
+    uint32_t n; /* kept in all, atomic; 0: descriptor 2 is used whatever it is */
+} stderrs;
 
 static struct {
     int pid;       /* of the process in deferred mode, 0 in direct mode. Relaxed: a line more or less in the
@@ -68,26 +70,43 @@ bool far_log_is_on(enum far_log_level level)
 
 /* --- descriptor 2 --- */
 
+static bool identify_stderr(struct identity *now)
+{
+    struct stat st;
+
+    if (far_syscall2(SYS_fstat, STDERR_FILENO, &st) < 0)
+        return false;
+    *now = (struct identity){st.st_dev, st.st_rdev, st.st_ino};
+    return true;
+}
+
+/* The first stays: a vfork's child, which sets up its own descriptors, has our memory. */
 void far_log_keep_stderr(void)
 {
-    struct stat now;
+    uint32_t n = far_atomic_load_relaxed(&stderrs.n);
+    struct identity *is = &stderrs.is[n ? 1 + (n - 1) % (STDERRS - 1) : 0], now = {0};
 
-    first_stderr.open = far_syscall2(SYS_fstat, STDERR_FILENO, &now) == 0;
-    if (first_stderr.open) {
-        first_stderr.device = now.st_dev;
-        first_stderr.special = now.st_rdev;
-        first_stderr.inode = now.st_ino;
-    }
-    first_stderr.kept = true;
+    identify_stderr(&now); /* all zero: there is none */
+    far_atomic_store_relaxed(&is->inode, (uint64_t)0);
+    far_atomic_store_relaxed(&is->device, now.device);
+    far_atomic_store_relaxed(&is->special, now.special);
+    far_atomic_store_release(&is->inode, now.inode);
+    far_atomic_store_release(&stderrs.n, n + 1);
 }
 
 bool far_log_stderr_is_kept(void)
 {
-    struct stat now;
+    uint32_t n = far_min(far_atomic_load_acquire(&stderrs.n), STDERRS);
+    struct identity now;
+    bool kept = !n;
 
-    return !first_stderr.kept ||
-           (first_stderr.open && far_syscall2(SYS_fstat, STDERR_FILENO, &now) == 0 && now.st_dev == first_stderr.device &&
-            now.st_ino == first_stderr.inode && now.st_rdev == first_stderr.special);
+    if (n && !identify_stderr(&now))
+        return false;
+    for (uint32_t i = 0; i < n && !kept; i++)
+        kept = far_atomic_load_acquire(&stderrs.is[i].inode) == now.inode &&
+               far_atomic_load_relaxed(&stderrs.is[i].device) == now.device &&
+               far_atomic_load_relaxed(&stderrs.is[i].special) == now.special;
+    return kept;
 }
 
 /* --- lines --- */

@@ -24,8 +24,9 @@ enum far_log_level { FAR_LOG_ERROR, FAR_LOG_WARN, FAR_LOG_INFO, FAR_LOG_DEBUG };
 
 /* Lines of `level` and more urgent go to fd; -1 is silence. The descriptor stays the caller's. */
 void far_log_open(int fd, enum far_log_level level);
-/* Remembers what descriptor 2 is now. What a program opens in its place later is its own data: no line goes there, not even
- * the last one. Before the first thread. Without this call descriptor 2 is used whatever it is. */
+/* Remembers what descriptor 2 is now: at the start, and when the program made something its standard error (dup2). What a program
+ * opens in its place otherwise is its own data: no line goes there, not even the last one. First called before the first thread.
+ * Without this call descriptor 2 is used whatever it is. */
 void far_log_keep_stderr(void);
 /* Whether descriptor 2 is still that. */
 bool far_log_stderr_is_kept(void);

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/os.h"
 #include "shim/next.h"
 #include "shim/shim.h"
@@ -35,14 +36,22 @@ FAR_EXPORT int close(int fd)
     return is_ours(fd) ? bad_descriptor() : far_next.close(fd);
 }
 
+/* Who puts something in the place of descriptor 2 wants messages there; what open found free is data. */
+static int duplicated(int fd)
+{
+    if (fd == STDERR_FILENO)
+        far_log_keep_stderr();
+    return fd;
+}
+
 FAR_EXPORT int dup2(int from, int to)
 {
-    return is_ours(from) || is_ours(to) ? bad_descriptor() : far_next.dup2(from, to);
+    return is_ours(from) || is_ours(to) ? bad_descriptor() : duplicated(far_next.dup2(from, to));
 }
 
 FAR_EXPORT int dup3(int from, int to, int flags)
 {
-    return is_ours(from) || is_ours(to) ? bad_descriptor() : far_next.dup3(from, to, flags);
+    return is_ours(from) || is_ours(to) ? bad_descriptor() : duplicated(far_next.dup3(from, to, flags));
 }
 
 /* The runtime's descriptors in a range, in order. */

@@ -31,7 +31,7 @@ int far_shim_log_fd = -1;
 
 /* Just before the runtime starts. Unless FAR_LOG says otherwise, messages go to people, that is, to a terminal: the
  * program's stderr may be what somebody compares. Descriptor 2 is not copied: a copy would keep a pipe open that a daemon
- * means to close. It is used as long as it is what it was at the start (far_log_keep_stderr). */
+ * means to close. It is used as long as it is what it was at the start, or what dup2 made it (far_log_keep_stderr). */
 void far_shim_open_log(void)
 {
     const struct far_options *o = &far_shim_options;

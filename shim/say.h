@@ -9,7 +9,7 @@
 
 /* Ends the process with a message on descriptor 2 and FAR_EXIT_REFUSED: for what the user has to mend. */
 _Noreturn void far_shim_refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* One line on descriptor 2, if it is what it was at the start (far_log_keep_stderr), whatever the log is set to. */
+/* One line on descriptor 2, if that is standard error still (far_log_keep_stderr), whatever the log is set to. */
 void far_shim_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* What whoever started a run should know about it: a line of the runtime's log, FAR_LOG_WARN in a process that was started
  * by one without this library, FAR_LOG_INFO in those that such a process starts. A shell's commands do not repeat it. */

@@ -264,6 +264,47 @@ static void die_with_data_on_stderr(void *arg)
     far_die("nowhere");
 }
 
+/* The first, and those that it became last, are known; what else came is not. */
+static void write_to_several(void *arg)
+{
+    int *fds = arg;
+
+    far_log_open(2, FAR_LOG_INFO);
+    far_log_keep_stderr();
+    dup2(2, fds[7]);
+    for (unsigned i = 0; i < 6; i++) {
+        dup2(fds[i], 2);
+        far_log_keep_stderr();
+        far_log_info("to %u", i);
+    }
+    dup2(fds[6], 2);
+    far_log_info("nowhere");
+    dup2(fds[7], 2);
+    far_log_info("to the first");
+    _exit(0);
+}
+
+static void stderr__may_change(void **state)
+{
+    FILE *data[8];
+    struct stat st;
+    int fds[8], status;
+
+    for (unsigned i = 0; i < 8; i++) {
+        data[i] = tmpfile();
+        fds[i] = fileno(data[i]);
+    }
+    status = test_child(write_to_several, fds, text, sizeof(text));
+    assert_int_equal(status, 0);
+    assert_non_null(strstr(text, "]: to the first\n"));
+    for (unsigned i = 0; i < 7; i++) {
+        assert_int_equal(fstat(fds[i], &st), 0);
+        assert_int_equal(st.st_size > 0, i < 6);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        fclose(data[i]);
+}
+
 static void stderr__replaced_is_left_alone(void **state)
 {
     FILE *data = tmpfile();
@@ -406,6 +447,7 @@ int main(void)
         CASE(die__does_not_say_it_twice),
         CASE(log__file_at_its_limit),
         CASE(stderr__replaced_is_left_alone),
+        CASE(stderr__may_change),
         CASE(die__deferred_is_written_by_the_drain),
         CASE(die__deferred_ends_without_a_drain),
         CASE(tell__is_heard_without_a_log),
