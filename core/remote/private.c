@@ -38,10 +38,18 @@ static int exec_farmemd(void *arg)
 }
 
 /* Stands between the program and farmemd: exec gives a process the exit signal SIGCHLD, whatever clone said, and this one does
- * no exec. */
+ * no exec. Where the program ignores SIGCHLD there would be nothing to wait for: here it is not ignored. */
 static int stand_between(void *arg)
 {
     const struct launch *l = arg;
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void (*restorer)(void);
+        uint64_t mask;
+    } by_default = {SIG_DFL, 0, NULL, 0}; /* rt_sigaction(2) */
+
+    far_syscall4(SYS_rt_sigaction, SIGCHLD, &by_default, NULL, sizeof(by_default.mask));
     int pid = clone(exec_farmemd, l->stack + STACK_BYTES / 2, CLONE_VM | CLONE_VFORK | SIGCHLD, arg), status = 0;
     bool ended = pid >= 0 && far_syscall4(SYS_wait4, pid, &status, __WALL, NULL) == pid && WIFEXITED(status);
 

@@ -123,6 +123,31 @@ static void private_start__nobody_notices(void **unused)
     kill_node(url); /* its only visitor never said who it was: it would wait for its program */
 }
 
+/* Nobody waits for children then; but we do. */
+static void private_start__with_sigchld(const struct sigaction *act)
+{
+    char url[128] = "", err[FAR_OPTION_ERROR] = "";
+    struct sigaction old, now;
+
+    assert_int_equal(sigaction(SIGCHLD, act, &old), 0);
+    assert_int_equal(start("/bin/false", url, err), -ECHILD);
+    assert_int_equal(start(FARMEMD, url, err), 0);
+    assert_int_equal(sigaction(SIGCHLD, &old, &now), 0);
+    assert_ptr_equal(now.sa_handler, act->sa_handler);
+    assert_int_equal(now.sa_flags & SA_NOCLDWAIT, act->sa_flags);
+    kill_node(url);
+}
+
+static void private_start__sigchld_is_ignored(void **unused)
+{
+    private_start__with_sigchld(&(struct sigaction){.sa_handler = SIG_IGN});
+}
+
+static void private_start__children_leave_no_status(void **unused)
+{
+    private_start__with_sigchld(&(struct sigaction){.sa_handler = on_child, .sa_flags = SA_NOCLDWAIT});
+}
+
 static void private_start__two_are_two(void **unused)
 {
     char one[128] = "", two[128] = "", err[FAR_OPTION_ERROR] = "";
@@ -145,6 +170,8 @@ int main(void)
         cmocka_unit_test(private_start__no_such_program),
         cmocka_unit_test(private_start__a_program_that_fails),
         cmocka_unit_test(private_start__nobody_notices),
+        cmocka_unit_test(private_start__sigchld_is_ignored),
+        cmocka_unit_test(private_start__children_leave_no_status),
         cmocka_unit_test(private_start__two_are_two),
     };
 
