@@ -3,10 +3,14 @@
  * The constructor reads the options and opens the gate if FAR_POLICY says so; it starts nothing: no thread, no
  * socket, no mapping. Most processes that we are preloaded into (shells, make, sed) never get further.
  *
+ * But for programs with a malloc of their own whose mappings go far. Such a malloc maps memory under its locks, and to start
+ * is to make threads, for which libc calls that malloc. So the start is here, before the program's code holds anything.
+ *
  * A mistake in an option ends the program before it began, with a message and FAR_EXIT_REFUSED: a typing error must
  * not look like a program that runs well without far memory.
  *
  * Programs that run with more rights than their user (AT_SECURE) are left alone. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -49,6 +53,12 @@ void far_shim_open_log(void)
     far_shim_log_to(fd, (int)o->log_level);
 }
 
+/* calloc is what libc makes threads with. A name that the program defines comes before ours. */
+static bool has_own_malloc(void)
+{
+    return !far_policy_is_ours(dlsym(RTLD_DEFAULT, "calloc"));
+}
+
 __attribute__((constructor)) static void far_shim_init(void)
 {
     struct far_options *o = &far_shim_options;
@@ -64,6 +74,8 @@ __attribute__((constructor)) static void far_shim_init(void)
             far_shim_refuse("%s", err);
         if (far_policy_init(o->policy) < 0)
             far_shim_refuse("FAR_POLICY: not annotated, all or size>=SIZE: %s", o->policy);
+        if ((far_gate & FAR_GATE_POLICY) && has_own_malloc())
+            far_arena_ready();
     }
     errno = saved;
 }

@@ -78,6 +78,11 @@ int far_policy_init(const char *text)
     return 0;
 }
 
+bool far_policy_is_ours(const void *code)
+{
+    return in_text(&policy.ours, code);
+}
+
 static bool never_far(const void *site)
 {
     return far_thread.busy || in_text(&policy.libc, site) || in_text(&policy.loader, site) ||

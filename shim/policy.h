@@ -26,6 +26,9 @@
  * 0, or -EINVAL if the text is not of the form that options.def states. */
 int far_policy_init(const char *policy);
 
+/* Whether that code is this library's. */
+bool far_policy_is_ours(const void *code);
+
 /* Whether an allocation of `bytes` asked for at `site` is far. The place where rules by call site will hook in:
  * every allocation that can be far comes through here with its site. Only called with the gate open. */
 bool far_policy_decide(const void *site, size_t bytes);

@@ -1,0 +1,121 @@
+/* A program with a malloc of its own, which maps memory while it holds its lock. */
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAP_BYTES   ((size_t)1 << 20)
+#define BLOCK_BYTES ((size_t)300 << 10)
+#define BLOCKS      64
+#define HEAD_BYTES  16 /* before a block: its size */
+
+static struct {
+    pthread_mutex_t lock;
+    char *next, *end;
+    unsigned calls;
+} own = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void *carve_locked(size_t bytes)
+{
+    char *p;
+
+    own.calls++;
+    if ((size_t)(own.end - own.next) < bytes) {
+        size_t more = bytes > MAP_BYTES ? bytes : MAP_BYTES;
+
+        p = mmap(NULL, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED)
+            return NULL;
+        own.next = p;
+        own.end = p + more;
+    }
+    p = own.next;
+    own.next += bytes;
+    return p;
+}
+
+void *malloc(size_t bytes)
+{
+    char *p;
+
+    bytes = (bytes + 15) & ~(size_t)15;
+    pthread_mutex_lock(&own.lock);
+    p = carve_locked(bytes + HEAD_BYTES);
+    pthread_mutex_unlock(&own.lock);
+    if (!p)
+        return NULL;
+    memcpy(p, &bytes, sizeof(bytes));
+    return p + HEAD_BYTES;
+}
+
+void free(void *p)
+{
+}
+
+void *calloc(size_t n, size_t bytes)
+{
+    return malloc(n * bytes); /* never used before: zero */
+}
+
+void *realloc(void *p, size_t bytes)
+{
+    void *q = malloc(bytes);
+    size_t old = 0;
+
+    if (p)
+        memcpy(&old, (char *)p - HEAD_BYTES, sizeof(old));
+    if (q && p)
+        memcpy(q, p, old < bytes ? old : bytes);
+    return q;
+}
+
+static unsigned char *block[BLOCKS];
+
+static void fill(void)
+{
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        block[i] = malloc(BLOCK_BYTES);
+        if (!block[i])
+            abort();
+        memset(block[i], (int)i + 1, BLOCK_BYTES);
+    }
+}
+
+static int check(void)
+{
+    for (unsigned i = 0; i < BLOCKS; i++)
+        for (size_t at = 0; at < BLOCK_BYTES; at += 512)
+            if (block[i][at] != i + 1) {
+                printf("block %u holds %u at %zu\n", i, block[i][at], at);
+                return 1;
+            }
+    return 0;
+}
+
+static void *in_thread(void *unused)
+{
+    fill();
+    return check() ? block : NULL;
+}
+
+int main(void)
+{
+    pthread_t thread;
+    void *bad;
+    int status;
+    pid_t pid;
+
+    fill();
+    if (check() || pthread_create(&thread, NULL, in_thread, NULL) || pthread_join(thread, &bad) || bad)
+        return 1;
+    pid = fork();
+    if (pid == 0)
+        _exit(check() || (fill(), check()));
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status || check())
+        return 1;
+    return own.calls < 2 * BLOCKS; /* not this malloc: not this test */
+}
