@@ -68,7 +68,8 @@ int far_node_create(struct far_node **out, const struct far_node_config *cfg, ch
 void far_node_destroy(struct far_node *n);
 enum far_node_state far_node_state(const struct far_node *n);
 const char *far_node_url(const struct far_node *n);
-/* Why it is LOST or DEAD, as text for messages; "" otherwise. Valid for ever. */
+/* Why it is LOST or DEAD, or why a connection to it, of perhaps several, did not come about since one last did; as text for
+ * messages, "" otherwise. Valid for ever. */
 const char *far_node_reason(const struct far_node *n);
 /* What a user can do about such a reason; NULL: see whether a farmemd is there at all. */
 const char *far_node_advice(const char *reason);

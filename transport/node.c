@@ -60,6 +60,7 @@ const char *far_node_advice(const char *reason)
     } advices[] = {
         {EPROTOTYPE, 0, "another program listens there: ask it who it is (ss -lptn), and give farmemd another address"},
         {EADDRNOTAVAIL, 0, "name the machine by its address, or add it to /etc/hosts: getent hosts NAME >>/etc/hosts"},
+        {ECONNRESET, 0, "it may have no room for another connection: its log says so (farmemd --max-connections)"},
         {EACCES, 0, "that user may not use the socket: farmemd's user gives access to it (chmod, chgrp)"},
         {0, FAR_ST_BAD_VERSION, "farmemd and this library are of different releases: install the same one on both machines"},
         {0, FAR_ST_DRAINING, "farmemd is being stopped there: start it again, or name another node"},
@@ -298,7 +299,7 @@ int far_node_welcome(struct far_node *n, bool opener, uint32_t status, const str
 void far_node_link_failed(struct far_node *n, const char *reason)
 {
     far_spin_lock(&n->lock);
-    if (n->links_open == 0 && n->state != FAR_NODE_DEAD)
+    if (n->state != FAR_NODE_DEAD)
         far_atomic_store_release(&n->reason, reason);
     far_spin_unlock(&n->lock);
 }

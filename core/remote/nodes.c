@@ -13,6 +13,7 @@
 #include "base/mutation.h"
 #include "base/options.h"
 #include "base/os.h"
+#include "base/signals.h"
 #include "core/local/budget.h"
 #include "core/page/pager.h"
 #include "core/page/service.h"
@@ -32,6 +33,7 @@ static struct {
     char urls[FAR_MAX_NODES][FAR_OPTION_TEXT / 4];
     char program[24];
     uint32_t lease_ms;
+    struct far_request hello;                 /* of who starts far memory or objects, under the locks of those */
     struct far_request grant;                 /* under evict_lock */
     struct far_request tidy;                  /* the housekeeper's */
     struct far_request clone[FAR_MAX_NODES];  /* under fork's locks */
@@ -203,16 +205,14 @@ static int engines(void)
     return ret;
 }
 
-int far_nodes_object_engine(void)
+static int object_engine(struct far_engine **engine)
 {
-    struct far_engine *engine;
     uint64_t meta = 0;
-    int ret = far_engine_create(&engine, far_pager.nodes, far_pager.n_nodes, ns.queue + 2, &meta);
+    int ret = far_engine_create(engine, far_pager.nodes, far_pager.n_nodes, ns.queue + 2, &meta);
 
     if (ret == 0) {
-        far_engine_set_flags(engine, FAR_ENGINE_SIGNALS_BLOCKED);
+        far_engine_set_flags(*engine, FAR_ENGINE_SIGNALS_BLOCKED);
         far_budget_add_meta((int64_t)meta);
-        far_atomic_store_release(&far_pager.object_engine, engine); /* pairs with far_report_levels */
     }
     return ret;
 }
@@ -241,12 +241,12 @@ static int urls(const struct far_options *o, char *err, size_t errlen)
 
 /* Waits for the answer to a request until that moment: its status, or -ETIMEDOUT; then it is under way for ever. Other
  * threads may drive the engine and complete it: looks each millisecond. */
-static int await(struct far_request *r, uint64_t end_ns)
+static int await(struct far_engine *e, struct far_request *r, uint64_t end_ns)
 {
     struct pollfd fds[FAR_MAX_NODES + 1];
 
-    while (far_engine_poll(far_pager.write_engine), !far_request_completed(r)) {
-        int n = far_engine_pollfds(far_pager.write_engine, fds, FAR_MAX_NODES + 1);
+    while (far_engine_poll(e), !far_request_completed(r)) {
+        int n = far_engine_pollfds(e, fds, FAR_MAX_NODES + 1);
 
         if (far_now_ns() >= end_ns)
             return -ETIMEDOUT;
@@ -255,29 +255,71 @@ static int await(struct far_request *r, uint64_t end_ns)
     return r->status;
 }
 
+/* Opens the connection of an engine to a node. */
+static int greet(struct far_engine *e, unsigned i, uint64_t end_ns)
+{
+    int ret;
+
+    memset(&ns.hello, 0, sizeof(ns.hello));
+    ns.hello.op = FAR_OP_PING;
+    ns.hello.node = far_pager.nodes[i];
+    far_signals_block(); /* as FAR_ENGINE_SIGNALS_BLOCKED promises */
+    far_engine_submit(e, &ns.hello);
+    ret = await(e, &ns.hello, end_ns);
+    far_signals_restore();
+    return ret;
+}
+
+static void explain(unsigned i, char *err, size_t errlen)
+{
+    const char *reason = far_node_reason(far_pager.nodes[i]), *advice = far_node_advice(reason);
+
+    far_format(err, errlen, "memory node %s cannot be used: %s. %s%s Try: farctl doctor --node %s", ns.urls[i],
+               *reason ? reason : "no answer", advice ? advice : "Is farmemd running there?", advice ? "." : "", ns.urls[i]);
+}
+
 /* A node that cannot be reached now would only be missed when memory has to go there: say so at the start, and do not take
- * as long about it as for a node that holds something. */
+ * as long about it as for a node that holds something. All connections are opened here: later the program may have another
+ * user or root directory, and the node no room for one more. */
 static int hello(const struct far_options *o, char *err, size_t errlen)
 {
+    struct far_engine *engines[] = {far_pager.write_engine, far_pager.fetch_engine};
     uint64_t patience = o->fallback == FAR_FALLBACK_LOCAL ? START_LOCAL_NS : START_NS;
     uint64_t end = far_now_ns() + far_min(far_pager.deadline_ns, patience);
 
-    for (unsigned i = 0; i < far_pager.n_nodes; i++) {
-        memset(&ns.grant, 0, sizeof(ns.grant));
-        ns.grant.op = FAR_OP_PING;
-        ns.grant.node = far_pager.nodes[i];
-        far_engine_submit(far_pager.write_engine, &ns.grant);
-        int ret = await(&ns.grant, end);
+    for (unsigned k = 0; k < FAR_ARRAY_LEN(engines); k++)
+        for (unsigned i = 0; i < far_pager.n_nodes; i++) {
+            int ret = greet(engines[k], i, end);
 
-        if (ret < 0) {
-            const char *reason = far_node_reason(far_pager.nodes[i]), *advice = far_node_advice(reason);
+            if (ret < 0) {
+                explain(i, err, errlen);
+                return ret;
+            }
+        }
+    return 0;
+}
 
-            far_format(err, errlen, "memory node %s cannot be used: %s. %s%s Try: farctl doctor --node %s", ns.urls[i],
-                       *reason ? reason : "no answer", advice ? advice : "Is farmemd running there?", advice ? "." : "", ns.urls[i]);
-            return ret;
+/* A node that is not there just now is connected to when it is needed. */
+int far_nodes_object_engine(void)
+{
+    struct far_engine *engine;
+    uint64_t end = far_now_ns() + far_min(far_pager.deadline_ns, START_NS);
+    char err[FAR_LOG_LINE / 2];
+    int ret = object_engine(&engine);
+
+    if (ret < 0)
+        return ret;
+    for (unsigned i = 0; ret == 0 && i < far_pager.n_nodes; i++) {
+        if (far_node_state(far_pager.nodes[i]) == FAR_NODE_UP && (ret = greet(engine, i, end)) < 0) {
+            explain(i, err, sizeof(err));
+            far_log_tell("far objects cannot start: %s", err);
         }
     }
-    return 0;
+    if (ret == 0)
+        far_atomic_store_release(&far_pager.object_engine, engine); /* pairs with far_report_levels */
+    else
+        far_engine_destroy(engine);
+    return ret;
 }
 
 int far_nodes_start(const struct far_options *o, char *err, size_t errlen)
@@ -342,7 +384,7 @@ void far_nodes_leave(void)
     }
     for (unsigned i = 0; i < far_pager.n_nodes; i++)
         if (ns.leave[i].op)
-            await(&ns.leave[i], end);
+            await(far_pager.write_engine, &ns.leave[i], end);
 }
 
 void far_nodes_stay(void)
@@ -361,7 +403,7 @@ void far_nodes_stay(void)
     }
     for (unsigned i = 0; i < far_pager.n_nodes; i++)
         if (ns.stay[i].op)
-            await(&ns.stay[i], end);
+            await(far_pager.write_engine, &ns.stay[i], end);
     far_atomic_store_release(&ns.left_pid, 0);
 }
 
@@ -453,5 +495,5 @@ int far_nodes_in_child(void)
     far_slab_rehome(parents, far_pager.nodes, far_pager.n_nodes);
     int ret = engines();
 
-    return ret == 0 && far_pager.object_engine ? far_nodes_object_engine() : ret;
+    return ret == 0 && far_pager.object_engine ? object_engine(&far_pager.object_engine) : ret;
 }

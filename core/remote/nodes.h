@@ -10,12 +10,12 @@
 
 struct far_options;
 
-/* Creates the nodes and the two engines in far_pager; says hello to the first node, so that a wrong address fails at
+/* Creates the nodes and the two engines in far_pager and opens their connections, so that what is refused is refused at
  * once. 0 or -errno with a message. */
 int far_nodes_start(const struct far_options *o, char *err, size_t errlen);
 /* Takes back what far_nodes_start did, also where it failed halfway. */
 void far_nodes_stop(void);
-/* The engine of objects, far_pager.object_engine. 0 or -errno. */
+/* The engine of objects, far_pager.object_engine, and its connections. 0 or -errno, and why is told. */
 int far_nodes_object_engine(void);
 /* The process is about to exit: asks the nodes to end its sessions when its connections close, and waits for their answers
  * for a moment (100 ms at most). Until then everything works: other threads may still touch far memory. */

@@ -565,6 +565,35 @@ def test_unreachable_node_fallback(victim):
     assert url in v.only_line() and "local memory only" in v.only_line()
 
 
+def test_node_out_of_reach_once_started(start, victim, tmp_path):
+    """As after chroot, or as another user: the connections are open by then. Only a child would need one of its own."""
+    socket_file = tmp_path / "node"
+    n = start("--memory=96M", url=f"unix://{socket_file}")
+    v = victim(n.url, deadline="1s").fill()
+    socket_file.unlink()
+    assert v.do("check") == "right", v.stderr()
+    assert v.stderr() == ""
+    v.send("fork check")
+    assert v.answer() == f"child {signal.SIGBUS}", v.stderr()
+    assert names_the_loss(v.lines()[0], n.url) and "no such socket" in v.lines()[0], v.stderr()
+    assert v.do("check") == "right", v.stderr()
+
+
+def test_node_with_too_few_connections(start, victim):
+    n = start("--memory=64M", "--max-connections=1")
+    refuses(victim(n.url, deadline="500ms"), n.url, "closed by the node", "--max-connections")
+
+
+def test_node_with_too_few_connections_for_objects(build, start, victim):
+    """They have one of their own, from the first object on."""
+    n = start("--memory=64M", "--max-connections=2")
+    tests = build / "tests"
+    v = victim(n.url, [str(tests / "object_plugins"), str(tests / "libobject_plugin.so")], deadline="500ms")
+    assert v.wait() != 0
+    assert any(re.search("far objects cannot start: .*closed by the node.*--max-connections", line) and n.url in line
+               for line in v.lines()), v.stderr()
+
+
 def test_node_that_comes_a_moment_later(start, victim):
     url = address("unix")
     v = victim(url, deadline="10s")

@@ -721,6 +721,17 @@ static void link__no_node_no_connection(void **state)
     assert_int_equal(deaths, 1);
 }
 
+/* What one connection was refused for is the reason, also while another is open. */
+static void link__says_why_it_alone_cannot_be_opened(void **state)
+{
+    struct far_engine *other = client_engine(node, 1);
+    stored(1, 1);
+    fake->refuse = -EACCES;
+    assert_int_equal(client_call(other, rw(FAR_OP_READ, 1, 1)), -EHOSTDOWN);
+    assert_string_equal(far_node_reason(node), "permission denied");
+    far_engine_destroy(other);
+}
+
 /* As a thread does that sleeps until the engine's deadline and never wakes in between: each of its steps finds an attempt
  * that is due, and each fails at once. */
 static void link__refusals_alone_end_at_the_deadline(void **state)
@@ -795,6 +806,7 @@ int main(void)
         TEST(link__slow_is_not_silent),
         TEST(link__a_pause_of_ours_is_not_silence),
         TEST(link__no_node_no_connection),
+        TEST(link__says_why_it_alone_cannot_be_opened),
         TEST(link__refusals_alone_end_at_the_deadline),
         TEST(link__repeated_operations_succeed_once),
     };
