@@ -100,7 +100,8 @@ static void shm_path(char *path, size_t cap)
     far_format(path, cap, SHM_PATH, far_os_getpid());
 }
 
-/* What killed processes left there: nobody else can take it away. linux_dirent64: getdents64(2). */
+/* What killed processes left there: nobody else can take it away. linux_dirent64: getdents64(2). A small buffer: the stack may be a
+ * forking thread's (core/page/fork.c). */
 static void shm_sweep(void)
 {
     struct dirent64 {
@@ -109,7 +110,7 @@ static void shm_sweep(void)
         uint8_t type;
         char name[];
     };
-    _Alignas(8) char buf[8192], path[64];
+    _Alignas(8) char buf[1024], path[64];
     int dir = far_os_open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     long n;
 

@@ -7,7 +7,8 @@
  *      child held and that are empty by now go back: with one child after the other there is no other time
  *   2. range_lock for writing: no range operation of the program is half done, no object is being fetched; what is under way for
  *      objects is waited for, and the locks of the object runtime are taken
- *   3. evict_lock: no page is EVICT; the writes under way are waited for, so no victim is WRITING
+ *   3. evict_lock: no page is EVICT; the writes under way are waited for, so no victim is WRITING. What the forking thread itself works
+ *      in is there and DIRTY, and stays so: nobody serves its faults from phase 5 on, nor the child's before it has a handler
  *   4. every node clones the session: the child's claim to our spans is acknowledged before the child exists
  *   5. the handler stops between two transitions, no fetch under way: no page is BUSY
  *   6. our spans are shared from now on: neither process writes them again while the other holds them (slab lock held)
@@ -18,6 +19,7 @@
  * write protection); what is not there is fetched through the clone of the session.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "base/clock.h"
@@ -39,6 +41,13 @@
 #include "core/remote/nodes.h"
 #include "core/remote/slab.h"
 #include "core/start.h"
+
+/* Of the stack, from the frames of those who called fork down to the deepest of what runs before there is a handler again. */
+#define CALLERS_BYTES 1024u
+#define DEEPER_BYTES  (16u << 10)
+/* Around a thread's pointer: libc's descriptor of the thread from there on, and below it what libc and this library keep for it. */
+#define TLS_BYTES     4096u
+#define OWN_TRIES     100u
 
 static struct {
     bool prepared; /* all phases: the child may live */
@@ -65,6 +74,52 @@ static void unlock_evict(void)
     far_os_futex_wake(&far_pager.evict_wanted, 1);
 }
 
+/* A page that this thread may write: of a stack that the program allocated, perhaps, with other memory beside it. */
+static bool is_used(uint64_t page)
+{
+    return far_window_run(page, 1) && !(far_word_flags(far_page_load(page)) & FAR_F_HIDDEN);
+}
+
+/* Makes the far pages between two addresses DIRTY, or sees whether they are. */
+static bool own_pages(uintptr_t from, uintptr_t to, bool touch)
+{
+    uintptr_t end = far_page_addr(far_pager.pages);
+    bool there = true;
+
+    for (uintptr_t at = far_max(from, far_pager.base) & ~(uintptr_t)(FAR_OS_PAGE_SIZE - 1); at < far_min(to, end);
+         at += FAR_OS_PAGE_SIZE) {
+        if (!is_used(far_page_of(at)))
+            continue;
+        if (touch)
+            __asm__ __volatile__("lock orb $0, %0" : "+m"(*(char *)at)); /* a write that changes nothing: others may write there */
+        there = there && far_word_state(far_page_load(far_page_of(at))) == FAR_PAGE_DIRTY;
+    }
+    return there;
+}
+
+/* The stack may be far, and then the thread's local storage may be in it. */
+static bool own_memory(bool touch)
+{
+    static __thread char of_this_library __attribute__((tls_model("initial-exec")));
+    uintptr_t stack = (uintptr_t)__builtin_frame_address(0), thread = (uintptr_t)pthread_self();
+    uintptr_t lowest = far_min((uintptr_t)&of_this_library, (uintptr_t)&errno);
+
+    return own_pages(stack - DEEPER_BYTES, stack + CALLERS_BYTES, touch) & own_pages(lowest - TLS_BYTES, thread + TLS_BYTES, touch);
+}
+
+/* Brings it while there is an evacuator that makes room for it. */
+static void lock_evict_with_own_memory(void)
+{
+    for (unsigned tries = 0; tries < OWN_TRIES; tries++) {
+        own_memory(true);
+        lock_evict();
+        if (far_likely(own_memory(false)))
+            return;
+        unlock_evict();
+    }
+    lock_evict();
+}
+
 int far_core_fork_prepare(void)
 {
     bool shared = false;
@@ -77,7 +132,7 @@ int far_core_fork_prepare(void)
     far_slab_tidy(true);
     far_range_lock_write();
     far_objects_fork_prepare();
-    lock_evict();
+    lock_evict_with_own_memory();
     far_evict_drain();
     ret = far_nodes_clone(&shared);
     if (ret == 0)

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <pty.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -117,6 +118,66 @@ static void fork__while_threads_allocate(void **state)
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     for (int i = 0; i < 2; i++)
         pthread_join(t[i], NULL);
+}
+
+/* The thread works in memory that the program allocated: its stack, and its local storage. */
+#define STACK_BYTES ((size_t)20 << 10)
+#define CROWD_BYTES ((size_t)10 << 20) /* more than there is locally, where that is little */
+
+static unsigned char *crowd;
+
+/* In a second or in 30, but not never. */
+static int ends_in_time(pid_t pid)
+{
+    int status;
+
+    for (int ms = 0; ms < 30000; ms++) {
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            return status;
+        usleep(1000);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    return -1;
+}
+
+static void *fork_here(void *result)
+{
+    int *status = result;
+
+    for (unsigned i = 0; i < 3 && *status == 0; i++) {
+        pid_t pid;
+
+        memset(crowd, (int)i + 1, CROWD_BYTES); /* what this thread does not use is away by now */
+        pid = fork();
+        if (!pid)
+            _exit(crowd[0] != i + 1 || crowd[CROWD_BYTES - 1] != i + 1);
+        *status = pid < 0 ? -2 : ends_in_time(pid);
+    }
+    return NULL;
+}
+
+static void fork__on_a_stack_that_was_allocated(void **state)
+{
+    unsigned char *block = OPAQUE(aligned_alloc(4096, 128 << 10)), *stack = block + 4096;
+    pthread_attr_t attr;
+    pthread_t thread;
+    int status = 0;
+
+    crowd = OPAQUE(malloc(CROWD_BYTES));
+    memset(block, 1, 128 << 10);
+    assert_int_equal(mprotect(block, 4096, PROT_NONE), 0); /* nothing is to be touched below */
+    pthread_attr_init(&attr);
+    assert_int_equal(pthread_attr_setstack(&attr, stack, STACK_BYTES), 0);
+    assert_int_equal(pthread_create(&thread, &attr, fork_here, &status), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attr);
+    assert_int_equal(status, 0);
+    assert_int_equal(mprotect(block, 4096, PROT_READ | PROT_WRITE), 0);
+    for (size_t i = STACK_BYTES + 4096; i < 128 << 10; i++)
+        assert_int_equal(block[i], 1);
+    free(crowd);
+    free(block);
 }
 
 static void processes__of_all_kinds(void **state)
@@ -473,6 +534,7 @@ int main(void)
         cmocka_unit_test(fork__child_has_its_own),
         cmocka_unit_test(fork__handlers_may_use_far_memory),
         cmocka_unit_test(fork__while_threads_allocate),
+        cmocka_unit_test(fork__on_a_stack_that_was_allocated),
         cmocka_unit_test(processes__of_all_kinds),
         cmocka_unit_test(daemon__keeps_its_memory),
         cmocka_unit_test(forkpty__works),
