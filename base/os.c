@@ -6,6 +6,7 @@
 #include <linux/time_types.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "base/atomic.h"
@@ -57,6 +58,13 @@ int far_os_gettid(void)
 int far_os_getpid(void)
 {
     return (int)far_syscall0(SYS_getpid);
+}
+
+bool far_os_is_filtered(void)
+{
+    long mode = far_syscall5(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0);
+
+    return mode && mode != -EINVAL; /* a kernel without */
 }
 
 void far_os_yield(void)

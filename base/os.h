@@ -67,6 +67,9 @@ size_t far_os_mapped_bytes(void);
 int far_os_gettid(void);
 int far_os_getpid(void);
 void far_os_yield(void);
+/* Whether a seccomp filter decides what this thread may ask the kernel: a sandbox of the program's, or its container's. To be asked
+ * when something was forbidden; a filter that forbids even this is one. */
+bool far_os_is_filtered(void);
 /* Processors that the process' first thread may run on, at least 1. */
 unsigned far_os_processors(void);
 

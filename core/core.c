@@ -234,9 +234,18 @@ void far_core_stay(void)
 
 /* --- start */
 
+bool far_core_is_forbidden(int error)
+{
+    return (error == -EPERM || error == -ENOSYS) && far_os_is_filtered();
+}
+
 static int explain_userfaultfd(int ret, char *err, size_t errlen)
 {
-    if (ret == -EPERM)
+    if (far_core_is_forbidden(ret))
+        far_format(err, errlen,
+                   "a seccomp filter forbids userfaultfd to this process: a sandbox that it is in, or its container (docker run "
+                   "--device /dev/userfaultfd)");
+    else if (ret == -EPERM)
         far_format(err, errlen,
                    "no permission for userfaultfd. As root: sysctl vm.unprivileged_userfaultfd=1, or give this user "
                    "/dev/userfaultfd (setfacl -m u:NAME:rw /dev/userfaultfd); in a container allow the userfaultfd "

@@ -30,6 +30,8 @@ static inline bool far_is_far(const void *p)
  * every later call fails the same way at once.
  */
 int far_core_start(const struct far_options *o, char *err, size_t errlen);
+/* Whether it failed because a seccomp filter forbids what it needs. */
+bool far_core_is_forbidden(int error);
 bool far_core_started(void);
 /* At exit: the sessions end with the process's connections, the counters' file is removed. Far memory stays as it is: threads
  * may still touch it. */

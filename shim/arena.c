@@ -170,19 +170,28 @@ static int start(char *err, size_t cap)
     return ret;
 }
 
+/* Not where a program of the run has put itself, or what it starts, into a sandbox: to work in less is what it asked for. A
+ * container was there before the run, and its first process is told. */
+static bool may_refuse(int error)
+{
+    return far_shim_options.fallback == FAR_FALLBACK_FAIL && !(far_core_is_forbidden(error) && far_shim_is_started_by_ours());
+}
+
 static enum far_arena_state settle(void)
 {
     char err[FAR_OPTION_ERROR] = "";
+    int ret;
 
     far_shim_open_log();
-    if (start(err, sizeof(err)) == 0) {
+    ret = start(err, sizeof(err));
+    if (ret == 0) {
         if (!*far_shim_options.nodes)
             far_shim_note("no memory node is named (FAR_NODES): a private farmemd on this machine serves for trial, it saves no memory");
         arena.has_key = pthread_key_create(&arena.key, thread_ends) == 0;
         far_pinning_started();
         return FAR_ARENA_READY;
     }
-    if (far_shim_options.fallback == FAR_FALLBACK_FAIL)
+    if (may_refuse(ret))
         far_shim_refuse("far memory cannot start: %s\n"
                         "farshim: to run this program with local memory only, set FAR_FALLBACK=local; "
                         "`farctl doctor` checks this machine",

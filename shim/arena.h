@@ -12,7 +12,7 @@
  * wait for a program thread that may be in here. The start mutex comes before jemalloc's locks.
  *
  * Starting can fail. FAR_FALLBACK=fail ends the program with a message; FAR_FALLBACK=local says so once, and
- * from then on every allocation is local.
+ * from then on every allocation is local. So does what a program with far memory starts in a sandbox that forbids it.
  */
 #ifndef FAR_SHIM_ARENA_H
 #define FAR_SHIM_ARENA_H

@@ -72,7 +72,7 @@ static bool parent_has(const char *variable)
     return found;
 }
 
-static bool is_started_by_ours(void)
+bool far_shim_is_started_by_ours(void)
 {
     for (char *const *e = environ; e && *e; e++)
         if (!strncmp(*e, "LD_PRELOAD=", 11))
@@ -90,7 +90,7 @@ void far_shim_note(const char *fmt, ...)
     va_start(args, fmt);
     far_vformat(text, sizeof(text), fmt, args);
     va_end(args);
-    far_log(is_started_by_ours() ? FAR_LOG_INFO : FAR_LOG_WARN, "%s", text);
+    far_log(far_shim_is_started_by_ours() ? FAR_LOG_INFO : FAR_LOG_WARN, "%s", text);
 }
 
 void far_shim_log_to(int fd, int level)

@@ -43,6 +43,7 @@ const char *far_node_errno_text(int error)
         {ENFILE, "too many open files in the system"},
         {ENOMEM, "out of memory"},
         {ENOBUFS, "out of memory"},
+        {ENOSYS, "the system call is forbidden (a seccomp filter)"},
         {ESTALE, "superseded by another connection of the same queue"},
     };
     for (unsigned i = 0; i < FAR_ARRAY_LEN(texts); i++)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# refusals.sh LIBRARY DIRECT_IO: what is said, and with which status, when the options are wrong; and that nothing is said or
+# refusals.sh LIBRARY DIRECT_IO WITHOUT_USERFAULTFD: what is said, and with which status, when the options are wrong; and that nothing is said or
 # started when there is no reason.
 set -eu
-library=$1 direct_io=$2
+library=$1 direct_io=$2 sandbox=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset FAR_POLICY FAR_LOCAL FAR_LOG FAR_NODES FAR_FALLBACK || true
@@ -48,6 +48,19 @@ start=$(date +%s%N)
     { echo "no fallback"; failed=1; }
 took=$((($(date +%s%N) - start) / 1000000))
 [ $took -lt 4000 ] || { echo "the fallback took $took ms"; failed=1; }
+
+# What a program of the run starts in a sandbox stays local and says so; a run that is in one from the start, as in a container, is
+# refused.
+if "$sandbox" true 2>/dev/null; then
+    status=0
+    FAR_POLICY=all LD_PRELOAD=$library sh -c '"$1" sh -c "echo ran"; :' sh "$sandbox" >"$work/out" 2>"$work/err" || status=$?
+    [ $status = 0 ] && [ "$(cat "$work/out")" = ran ] && grep -q '^farshim: .*local memory only: a seccomp filter' "$work/err" &&
+        [ "$(wc -l <"$work/err")" = 1 ] || { echo "in a sandbox: status $status: $(cat "$work/out" "$work/err")"; failed=1; }
+    status=0
+    "$sandbox" env FAR_POLICY=all LD_PRELOAD="$library" sh -c 'echo ran' >"$work/out" 2>"$work/err" || status=$?
+    [ $status = 125 ] && [ ! -s "$work/out" ] && grep -q '^farshim: .*cannot start: a seccomp filter' "$work/err" ||
+        { echo "a run in a sandbox: status $status: $(cat "$work/out" "$work/err")"; failed=1; }
+fi
 
 # A fallback leaves nothing open and nothing running: if a node cannot be used, and if only some of the threads can be made
 # (limited for a user of their own, where root may do that). In a shell that starts nothing itself.
