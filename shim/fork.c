@@ -85,13 +85,23 @@ static void child(void)
     }
 }
 
+/* Where libc keeps pthread_atfork for programs of old: it does not come back to our __register_atfork. */
+int far_libc_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+__asm__(".symver far_libc_atfork, pthread_atfork@GLIBC_2.2.5");
+
 int far_jemalloc_atfork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void))
 {
     jemalloc.prepare = before;
     jemalloc.parent = in_parent;
     jemalloc.child = in_child;
     far_jemalloc_align_small(); /* the one moment between its tables and its first block */
-    return pthread_atfork(prepare, parent, child);
+    return far_libc_atfork(prepare, parent, child);
+}
+
+FAR_EXPORT int __register_atfork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void), void *dso)
+{
+    fje_free(fje_malloc(1)); /* ours are registered now, if they were not */
+    return far_next.__register_atfork(before, in_parent, in_child, dso);
 }
 
 /* The child of a refused fork is gone at once. If the program's SIGCHLD handler was faster, so much the better. */

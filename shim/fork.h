@@ -5,9 +5,10 @@
  *   parent   far_core_fork_parent, jemalloc's locks, the start mutex
  *   child    far_core_fork_child_early, jemalloc's locks, the start mutex, far_core_fork_child_late
  * jemalloc registers its handlers when it starts, with the first allocation of the process; jemalloc.syms sends that
- * call to far_jemalloc_atfork, which registers ours in its place. glibc runs prepare handlers in the reverse order of
- * registration and the others in order, so ours, the first, come last before the fork and first after it: handlers
- * of the program may allocate and may touch far memory.
+ * call to far_jemalloc_atfork, which registers ours in its place. With a malloc of the program's own that would be too late: so
+ * the first call of __register_atfork, which is pthread_atfork's, starts jemalloc. glibc runs prepare handlers in the reverse order
+ * of registration and the others in order, so ours, the first, come last before the fork and first after it: handlers
+ * of the program may allocate, may touch far memory, and may wait for locks that are held around mmap.
  *
  * When far_core_fork_prepare fails the fork must not happen, but a prepare handler has no say. So the child dies
  * before it runs anything of the program. If the program called fork(), which we wrap, the wrapper reaps that child

@@ -31,6 +31,7 @@ int __vasprintf_chk(char **out, int flag, const char *fmt, va_list args);
 int __vsnprintf_chk(char *buf, size_t cap, int flag, size_t room, const char *fmt, va_list args);
 ssize_t __getdelim(char **line, size_t *room, int end, FILE *file);
 pid_t __fork(void);
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 __sighandler_t bsd_signal(int sig, __sighandler_t handler);
 __sighandler_t ssignal(int sig, __sighandler_t handler);

@@ -143,6 +143,12 @@ static ssize_t early_getdelim(char **line, size_t *room, int end, FILE *file)
     return far_next.getdelim(line, room, end, file);
 }
 
+static int early_register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso)
+{
+    far_next_init();
+    return far_next.__register_atfork(prepare, parent, child, dso);
+}
+
 struct far_next far_next = {
     .syscall = raw_syscall,
     .close = raw_close,
@@ -165,6 +171,7 @@ struct far_next far_next = {
     .sigset = early_sigset,
     .pthread_setcanceltype = early_setcanceltype,
     .getdelim = early_getdelim,
+    .__register_atfork = early_register_atfork,
 };
 
 void far_next_init(void)
@@ -172,7 +179,7 @@ void far_next_init(void)
     static const char *const names[] = {"syscall", "_setjmp", "setjmp", "__sigsetjmp", "close", "dup2", "dup3", "close_range",
                                         "open", "openat", "fcntl64", "fork", "execve", "execvpe", "fexecve", "execveat",
                                         "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk", "sigaction", "sigset",
-                                        "pthread_setcanceltype", "getdelim"};
+                                        "pthread_setcanceltype", "getdelim", "__register_atfork"};
     void **entries = (void **)&far_next;
 
     far_static_assert(sizeof(far_next) == sizeof(names), "one name per entry, in order");

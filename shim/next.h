@@ -42,6 +42,7 @@ struct far_next {
     __sighandler_t (*sigset)(int sig, __sighandler_t handler);
     int (*pthread_setcanceltype)(int type, int *old);
     ssize_t (*getdelim)(char **line, size_t *room, int end, FILE *file);
+    int (*__register_atfork)(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 };
 extern struct far_next far_next;
 

@@ -1,5 +1,6 @@
-/* A program with a malloc of its own, which maps memory while it holds its lock. */
+/* A program with a malloc of its own, which maps memory while it holds its lock, and holds its lock around fork. */
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,9 @@
 
 #define MAP_BYTES   ((size_t)1 << 20)
 #define BLOCK_BYTES ((size_t)300 << 10)
-#define BLOCKS      64
+#define BLOCKS      40
+#define FORKS       3
+#define MAPS        2000
 #define HEAD_BYTES  16 /* before a block: its size */
 
 static struct {
@@ -102,20 +105,61 @@ static void *in_thread(void *unused)
     return check() ? block : NULL;
 }
 
+static void lock(void)
+{
+    pthread_mutex_lock(&own.lock);
+}
+
+static void unlock(void)
+{
+    pthread_mutex_unlock(&own.lock);
+}
+
+/* Before any library's constructor, as when one of those allocates first. */
+static void hold_around_fork(void)
+{
+    pthread_atfork(lock, unlock, unlock);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const before_all)(void) = hold_around_fork;
+
+static bool stop; /* atomic */
+
+static void *map_without_end(void *unused)
+{
+    for (unsigned i = 0; i < MAPS && !__atomic_load_n(&stop, __ATOMIC_RELAXED); i++) {
+        if (!malloc(MAP_BYTES))
+            abort();
+        usleep(100);
+    }
+    return NULL;
+}
+
+static int fork_and_check(void)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(check() || !memset(malloc(BLOCK_BYTES), 1, BLOCK_BYTES));
+    return pid < 0 || waitpid(pid, &status, 0) != pid || status || check();
+}
+
 int main(void)
 {
     pthread_t thread;
     void *bad;
-    int status;
-    pid_t pid;
+    int failed = 0;
 
     fill();
     if (check() || pthread_create(&thread, NULL, in_thread, NULL) || pthread_join(thread, &bad) || bad)
         return 1;
-    pid = fork();
-    if (pid == 0)
-        _exit(check() || (fill(), check()));
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || status || check())
+    if (pthread_create(&thread, NULL, map_without_end, NULL))
+        return 1;
+    for (unsigned i = 0; i < FORKS && !failed; i++)
+        failed = fork_and_check();
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    if (pthread_join(thread, NULL) || failed)
         return 1;
     return own.calls < 2 * BLOCKS; /* not this malloc: not this test */
 }
