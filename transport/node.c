@@ -61,6 +61,7 @@ const char *far_node_advice(const char *reason)
     } advices[] = {
         {EPROTOTYPE, 0, "another program listens there: ask it who it is (ss -lptn), and give farmemd another address"},
         {EADDRNOTAVAIL, 0, "name the machine by its address, or add it to /etc/hosts: getent hosts NAME >>/etc/hosts"},
+        {EMFILE, 0, "each node takes three connections of a program: raise ulimit -n"},
         {ECONNRESET, 0, "it may have no room for another connection: its log says so (farmemd --max-connections)"},
         {EACCES, 0, "that user may not use the socket: farmemd's user gives access to it (chmod, chgrp)"},
         {0, FAR_ST_BAD_VERSION, "farmemd and this library are of different releases: install the same one on both machines"},
