@@ -14,7 +14,7 @@
 
 #include "bench/common.h"
 
-#define TRIES    500
+#define TRIES    6000
 #define PAUSE_US 10000
 
 static bool answers(const char *transport, const char *name, int port)
@@ -47,7 +47,7 @@ static pid_t start(const char *url, uint64_t memory_mib, int cpu)
     if (!pid) {
         bench_pin(cpu);
         setenv("FAR_CONFIG", "/dev/null", 1);
-        execl(path, path, listen, memory, "--log=none", (char *)NULL);
+        execl(path, path, listen, memory, "--populate", "--log=none", (char *)NULL); /* as one that has run for long */
         _exit(127);
     }
     return pid;

@@ -63,6 +63,7 @@ static void configure(struct daemon *d)
     far_server_defaults(&c->server);
     c->server.store.bytes = o->memory;
     c->server.store.pages = wanted_pages(o->hugepages);
+    c->server.store.populate = o->populate;
     c->server.store.bind = far_numa_bind;
     c->server.store.bind_arg = &d->numa;
     c->server.sessions.max_sessions = (uint32_t)o->max_sessions;
@@ -136,7 +137,7 @@ static void reload(struct daemon *d)
     } else {
         bool fixed = fresh.memory != d->options.memory || strcmp(fresh.listen, d->options.listen) != 0 ||
                      strcmp(fresh.numa, d->options.numa) != 0 || fresh.hugepages != d->options.hugepages ||
-                     fresh.private != d->options.private || fresh.max_sessions != d->options.max_sessions ||
+                     fresh.populate != d->options.populate || fresh.private != d->options.private || fresh.max_sessions != d->options.max_sessions ||
                      fresh.max_connections != d->options.max_connections;
         d->options.lease = fresh.lease;
         d->options.keep = fresh.keep;
@@ -235,10 +236,31 @@ static void say_listening(struct daemon *d)
     }
 }
 
+/* What the kernel could give without killing anybody, as it estimates; UINT64_MAX where it does not say. */
+static uint64_t available_bytes(void)
+{
+    unsigned long long kib;
+    FILE *f = fopen("/proc/meminfo", "re");
+    bool found = false;
+    char line[128];
+
+    while (f && !found && fgets(line, sizeof line, f))
+        found = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
+    if (f)
+        fclose(f);
+    return found ? kib << 10 : UINT64_MAX;
+}
+
 static int create_loop(struct daemon *d)
 {
+    uint64_t available = available_bytes();
     char err[FAR_OPTION_ERROR];
 
+    if (d->options.populate && d->options.hugepages != FAR_HUGEPAGES_ALWAYS && d->options.memory > available) {
+        far_format(err, sizeof err, "--populate takes %llu MiB at once, and %llu MiB are available: lower --memory, or do without",
+                   (unsigned long long)d->options.memory >> 20, (unsigned long long)available >> 20);
+        return fail(err);
+    }
     if (far_numa_plan(&d->numa, &far_numa_system, d->options.numa, err, sizeof err) != 0)
         return fail(err);
     int rc = far_loop_create(&d->loop, &d->config);
@@ -337,17 +359,18 @@ static int run(struct daemon *d)
     configure(d);
     int rc = open_log(d);
     if (!rc)
-        rc = open_listeners(d);
+        rc = create_loop(d); /* before somebody can connect: it may take a while (--populate) */
     if (!rc)
-        rc = create_loop(d);
+        rc = open_listeners(d);
     if (!rc && d->options.private)
         rc = go_private(); /* what can fail has been done: the parent's exit status tells */
     if (!rc) {
         say_listening(d);
         say_memory(d);
         rc = serve(d);
-        far_loop_destroy(d->loop);
     }
+    if (d->loop)
+        far_loop_destroy(d->loop);
     for (unsigned i = 0; i < d->n_listeners; i++)
         far_listen_close(&d->listeners[i]);
     far_log_info("%s", rc ? "failed" : "stopped");

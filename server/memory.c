@@ -8,6 +8,9 @@
 #include "base/bits.h"
 #include "base/os.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 #define BELOW_THIS_MEMSET (UINT64_C(16) << 10) /* a system call costs more than clearing so little */
 
 static void *map(uint64_t bytes, int flags)
@@ -82,11 +85,22 @@ void far_memory_unmap(struct far_memory *m)
     memset(m, 0, sizeof *m);
 }
 
+int far_memory_populate(struct far_memory *m)
+{
+    long ret;
+
+    do
+        ret = far_syscall3(SYS_madvise, m->base, m->bytes, MADV_POPULATE_WRITE);
+    while (ret == -EINTR || ret == -EAGAIN);
+    m->kept = ret == 0;
+    return ret == -EFAULT || ret == -EHWPOISON ? -ENOMEM : (int)ret; /* madvise(2) */
+}
+
 void far_memory_scrub(const struct far_memory *m, void *p, uint64_t bytes)
 {
     /* Huge pages of the pool are kept: once given back, another program may take them, and our next touch
      * would be a SIGBUS. */
-    if (m->pages == FAR_PAGES_HUGETLB || bytes < BELOW_THIS_MEMSET ||
+    if (m->kept || m->pages == FAR_PAGES_HUGETLB || bytes < BELOW_THIS_MEMSET ||
         far_syscall3(SYS_madvise, p, bytes, MADV_DONTNEED) != 0)
         memset(p, 0, bytes);
 }

@@ -8,6 +8,7 @@
 #ifndef FAR_SERVER_MEMORY_H
 #define FAR_SERVER_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ struct far_memory {
     uint8_t *base;  /* aligned to FAR_OS_HUGE_BYTES */
     uint64_t bytes; /* as asked for, rounded down to whole pages */
     enum far_memory_pages pages;
+    bool kept;    /* populated: nothing goes back to the system */
     uint8_t *map; /* the mapping around it */
     uint64_t map_bytes;
 };
@@ -43,7 +45,10 @@ int far_memory_map(struct far_memory *m, uint64_t bytes, enum far_memory_want wa
                    void *arg);
 void far_memory_unmap(struct far_memory *m);
 
-/* Makes [p, p + bytes) zeroes again, giving the memory back to the system where that is possible. */
+/* Takes all of it from the system now, and keeps it. 0 or -errno: -ENOMEM, less is there. Takes seconds for large memory. */
+int far_memory_populate(struct far_memory *m);
+
+/* Makes [p, p + bytes) zeroes again, giving the memory back to the system where that is possible, and it is not kept. */
 void far_memory_scrub(const struct far_memory *m, void *p, uint64_t bytes);
 
 /* Zeroed memory for tables, untouched pages cost nothing; NULL when there is none. */

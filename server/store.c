@@ -50,6 +50,8 @@ int far_store_init(struct far_store *st, const struct far_store_config *config)
     if (config->bytes < FAR_WIRE_SPAN_MIN + FAR_ARENA_UNIT || config->bytes > UINT64_C(64) << 40)
         return -EINVAL;
     int err = far_memory_map(&st->memory, config->bytes, config->pages, config->bind, config->bind_arg);
+    if (!err && config->populate)
+        err = far_memory_populate(&st->memory);
     if (!err)
         err = far_arena_init(&st->arena, st->memory.bytes);
     if (!err) {

@@ -60,6 +60,7 @@ struct far_store {
 struct far_store_config {
     uint64_t bytes; /* hard limit */
     enum far_memory_want pages;
+    bool populate;            /* far_memory_populate */
     far_memory_bind_fn *bind; /* NUMA placement, may be NULL */
     void *bind_arg;
 };

@@ -430,6 +430,17 @@ def test_says_that_it_listens_when_it_does(build):
     assert done.returncode == 1 and "listening" not in done.stderr
 
 
+def test_populate(start, build):
+    """It has all of its memory when it can be connected to; more than there is ends nobody."""
+    n = start("--populate", "--memory=96M")
+    n.client().ping(b"it serves")
+    with open("/proc/%d/status" % n.proc.pid) as f:
+        rss = [int(line.split()[1]) for line in f if line.startswith("VmRSS")]
+    assert rss[0] >= 96 << 10
+    done = run(build, "--populate", "--memory=60T", "--listen=unix:@far-populate")
+    assert done.returncode == 1 and "available" in done.stderr, done.stderr
+
+
 def test_values_after_a_blank(start):
     """Also of names with a dash."""
     n = start("--memory", "64M", "--max-connections", "3", "--max-sessions", "2", "--log-level", "debug")

@@ -5,6 +5,8 @@
 #include "server/memory.h"
 #include "tests/test.h"
 
+#include <sys/mman.h>
+
 #define BYTES (4 * FAR_OS_HUGE_BYTES + 4096)
 #define POOL  "/proc/sys/vm/nr_hugepages"
 
@@ -53,6 +55,32 @@ static void memory__small(void **state)
     use(&m);
     far_memory_unmap(&m);
     assert_null(m.base);
+}
+
+static uint64_t resident_pages(const struct far_memory *m)
+{
+    static unsigned char in[BYTES / 4096];
+    uint64_t n = 0;
+
+    assert_int_equal(mincore(m->base, m->bytes, in), 0);
+    for (unsigned i = 0; i < BYTES / 4096; i++)
+        n += in[i] & 1;
+    return n;
+}
+
+/* All there at once, and still when it was used and is zero again. */
+static void memory__populated(void **state)
+{
+    struct far_memory m;
+
+    assert_int_equal(far_memory_map(&m, BYTES, FAR_MEMORY_SMALL, NULL, NULL), 0);
+    assert_int_equal(resident_pages(&m), 0);
+    use(&m);
+    assert_int_equal(far_memory_populate(&m), 0);
+    assert_int_equal(resident_pages(&m), BYTES / 4096);
+    use(&m);
+    assert_int_equal(resident_pages(&m), BYTES / 4096);
+    far_memory_unmap(&m);
 }
 
 /* With nothing in the pool reserved pages are refused, and whoever takes what there is gets ordinary memory. */
@@ -113,6 +141,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory__small),
+        cmocka_unit_test(memory__populated),
         cmocka_unit_test(memory__falls_back),
         cmocka_unit_test(memory__reserved),
         cmocka_unit_test(memory__binding_refused),
