@@ -80,7 +80,7 @@ static bool identify_stderr(struct identity *now)
     return true;
 }
 
-/* The first stays: a vfork's child, which sets up its own descriptors, has our memory. */
+/* The first stays. */
 void far_log_keep_stderr(void)
 {
     uint32_t n = far_atomic_load_relaxed(&stderrs.n);

@@ -323,6 +323,8 @@ static int tables(char *err, size_t errlen)
     far_pager.protections = far_vm_reserve(0, far_pager.pages, PROT_READ | PROT_WRITE, &ret);
     if (far_pager.words && far_pager.touched && far_pager.protections)
         ret = far_window_init(far_pager.base, far_pager.pages << FAR_PAGE_SHIFT);
+    else
+        ret = -ENOMEM; /* whichever it was */
     if (ret < 0)
         far_format(err, errlen, "no address space for the page tables of far memory (error %d): raise ulimit -v or "
                                 "lower FAR_WINDOW", -ret);

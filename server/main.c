@@ -236,24 +236,28 @@ static void say_listening(struct daemon *d)
     }
 }
 
-/* What the kernel could give without killing anybody, as it estimates; UINT64_MAX where it does not say. */
-static uint64_t available_bytes(void)
+/* What the kernel could give without killing anybody, as it estimates: of reserved huge pages, where they may be used and are
+ * enough, or else of all others. UINT64_MAX where it does not say. */
+static uint64_t available_bytes(const struct far_options *o)
 {
-    unsigned long long kib;
+    unsigned long long kib = UINT64_MAX >> 10, huge = 0, huge_kib = 0;
     FILE *f = fopen("/proc/meminfo", "re");
-    bool found = false;
     char line[128];
 
-    while (f && !found && fgets(line, sizeof line, f))
-        found = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
+    while (f && fgets(line, sizeof line, f)) {
+        sscanf(line, "MemAvailable: %llu kB", &kib);
+        sscanf(line, "HugePages_Free: %llu", &huge);
+        sscanf(line, "Hugepagesize: %llu kB", &huge_kib);
+    }
     if (f)
         fclose(f);
-    return found ? kib << 10 : UINT64_MAX;
+    huge *= huge_kib << 10;
+    return o->hugepages != FAR_HUGEPAGES_NEVER && huge >= o->memory ? huge : kib << 10;
 }
 
 static int create_loop(struct daemon *d)
 {
-    uint64_t available = available_bytes();
+    uint64_t available = available_bytes(&d->options);
     char err[FAR_OPTION_ERROR];
 
     if (d->options.populate && d->options.hugepages != FAR_HUGEPAGES_ALWAYS && d->options.memory > available) {

@@ -36,10 +36,17 @@ FAR_EXPORT int close(int fd)
     return is_ours(fd) ? bad_descriptor() : far_next.close(fd);
 }
 
+static int process; /* whose memory this is; a vfork's child has it as well, and descriptors of its own */
+
+void far_descriptors_note_process(void)
+{
+    process = far_os_getpid();
+}
+
 /* Who puts something in the place of descriptor 2 wants messages there; what open found free is data. */
 static int duplicated(int fd)
 {
-    if (fd == STDERR_FILENO)
+    if (fd == STDERR_FILENO && far_os_getpid() == process)
         far_log_keep_stderr();
     return fd;
 }

@@ -72,6 +72,7 @@ static void child(void)
 
     if (forking.failed)
         die_unborn();
+    far_descriptors_note_process();
     far_handlers_reset_in_child();
     if (core)
         far_core_fork_child_early();

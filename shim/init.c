@@ -66,6 +66,7 @@ __attribute__((constructor)) static void far_shim_init(void)
     int saved = errno;
 
     far_log_keep_stderr();
+    far_descriptors_note_process();
     far_next_init();
     far_handlers_init();
     if (!getauxval(AT_SECURE)) {

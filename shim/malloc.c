@@ -120,6 +120,8 @@ FAR_EXPORT void *malloc(size_t bytes)
     return fje_malloc(bytes);
 }
 
+void *far_malloc(size_t bytes) FAR_ALIAS(malloc);
+
 FAR_EXPORT void *calloc(size_t n, size_t bytes)
 {
     size_t total;

@@ -11,6 +11,8 @@ bool far_malloc_try_far(const void *site, size_t bytes, size_t align, bool zero,
 
 /* malloc, memalign (align is a power of two) and free, by hidden names. */
 void *far_malloc_at(size_t bytes, const void *site);
+/* Our malloc, whatever malloc is to the program. */
+void *far_malloc(size_t bytes);
 void *far_memalign_at(size_t align, size_t bytes, const void *site);
 void far_free(void *p);
 

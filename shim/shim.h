@@ -66,6 +66,8 @@ static inline void far_busy_leave(void)
 
 /* Just before the runtime starts. far_shim_log_fd: a log file's descriptor, or -1; the program cannot close it. */
 void far_shim_open_log(void);
+/* At the start, and in a forked child: from here on descriptors are this process's. */
+void far_descriptors_note_process(void);
 extern int far_shim_log_fd;
 
 #pragma GCC visibility pop

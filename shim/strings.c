@@ -5,7 +5,9 @@
  * made here, with the program as the one who asks. */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
 
@@ -13,9 +15,22 @@
 #include "shim/malloc.h"
 #include "shim/next.h"
 
+/* A program with a malloc of its own gives back what it gets to that one. */
+static bool has_own_malloc(void)
+{
+    void *(*volatile called)(size_t) = malloc;
+
+    return far_unlikely(called != far_malloc);
+}
+
+static void *text_at(size_t bytes, const void *site)
+{
+    return has_own_malloc() ? malloc(bytes) : far_malloc_at(bytes, site);
+}
+
 static void *copy_of(const void *from, size_t bytes, const void *site)
 {
-    void *p = far_malloc_at(bytes, site);
+    void *p = text_at(bytes, site);
 
     return p ? memcpy(p, from, bytes) : NULL;
 }
@@ -30,7 +45,7 @@ FAR_EXPORT char *__strdup(const char *s) FAR_ALIAS(strdup);
 FAR_EXPORT char *strndup(const char *s, size_t most)
 {
     size_t n = strnlen(s, most);
-    char *p = far_malloc_at(n + 1, FAR_SITE());
+    char *p = text_at(n + 1, FAR_SITE());
 
     if (!p)
         return NULL;
@@ -61,7 +76,7 @@ static int print(char **out, int flag, const char *fmt, va_list args, const void
 
     va_copy(again, args);
     n = format(buf, sizeof(buf), flag, fmt, args);
-    p = n < 0 ? NULL : far_malloc_at((size_t)n + 1, site);
+    p = n < 0 ? NULL : text_at((size_t)n + 1, site);
     if (p && (size_t)n < sizeof(buf))
         memcpy(p, buf, (size_t)n + 1);
     else if (p)
@@ -116,7 +131,7 @@ static bool first_block(char **line, size_t *room, const void *site)
 {
     char *p;
 
-    if (!line || !room || *line)
+    if (!line || !room || *line || has_own_malloc())
         return true; /* libc has an error for what is missing */
     p = far_malloc_at(LINE_BYTES, site);
     if (!p)

@@ -26,6 +26,7 @@
 #define OP_NAP_NS  (50 * FAR_NS_PER_US) /* longer each time, as many may wait */
 #define OP_NAP_MOST_NS (200 * FAR_NS_PER_US)
 #define TOGETHER   8u  /* single objects ahead */
+#define APART_NS   (50 * FAR_NS_PER_US) /* those go at once */
 #define NEAR_TICKS 16u /* evicted less than one budget ago: part of the working set */
 
 struct coming {
@@ -48,6 +49,7 @@ static struct bring_op *ops; /* OPS of them */
 static uint32_t freed;       /* atomic, a futex: bumped when a request becomes free while somebody waits for one */
 static uint32_t waiting;     /* atomic: for a free request */
 static uint32_t unsent;      /* atomic: requests ahead that nobody drove the engine for, at most */
+static uint64_t drove_ns;    /* atomic: when somebody did for such a request */
 
 int far_bring_init(void)
 {
@@ -82,10 +84,12 @@ void far_bring_poll(void)
 void far_bring_poll_soon(void)
 {
     uint32_t n = far_atomic_add_relaxed(&unsent, 1u) + 1;
+    uint64_t now = far_now_ns();
 
-    if (n < TOGETHER && far_engine_outstanding(far_pager.object_engine) > n)
+    if (n < TOGETHER && far_engine_outstanding(far_pager.object_engine) > n && now - far_atomic_load_relaxed(&drove_ns) < APART_NS)
         return;
     far_atomic_store_relaxed(&unsent, 0u);
+    far_atomic_store_relaxed(&drove_ns, now);
     far_bring_poll();
 }
 

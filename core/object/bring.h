@@ -41,8 +41,8 @@ void far_bring_send(struct far_basket *b);
 void far_bring_wait(struct far_basket *b);
 /* Drives the engine: what others sent arrives. */
 void far_bring_poll(void);
-/* Drives it for a request ahead for a single object: now, or with the next few of them while others are under way, as a message
- * each costs both sides a system call. Whoever waits drives it, too. */
+/* Drives it for a request ahead for a single object: now, or with the next few of them where they follow each other and others
+ * are under way, as a message each costs both sides a system call. Whoever waits drives it, too. */
 void far_bring_poll_soon(void);
 unsigned far_bring_busy(void);
 /* Waits until nothing is under way. */

@@ -74,10 +74,12 @@ static void unlock_evict(void)
     far_os_futex_wake(&far_pager.evict_wanted, 1);
 }
 
-/* A page that this thread may write: of a stack that the program allocated, perhaps, with other memory beside it. */
+/* A page that this thread may write: of a stack that the program allocated, perhaps, with other memory beside it. protections:
+ * range.c. */
 static bool is_used(uint64_t page)
 {
-    return far_window_run(page, 1) && !(far_word_flags(far_page_load(page)) & FAR_F_HIDDEN);
+    return far_window_run(page, 1) && !(far_word_flags(far_page_load(page)) & FAR_F_HIDDEN) &&
+           !(far_atomic_load_relaxed(&far_pager.protections[page]) & PROT_WRITE);
 }
 
 /* Makes the far pages between two addresses DIRTY, or sees whether they are. */

@@ -431,8 +431,8 @@ def test_says_that_it_listens_when_it_does(build):
 
 
 def test_populate(start, build):
-    """It has all of its memory when it can be connected to; more than there is ends nobody."""
-    n = start("--populate", "--memory=96M")
+    """It has all of its memory when it can be connected to; more than is available is refused."""
+    n = start("--populate", "--memory=96M", "--hugepages=never")
     n.client().ping(b"it serves")
     with open("/proc/%d/status" % n.proc.pid) as f:
         rss = [int(line.split()[1]) for line in f if line.startswith("VmRSS")]
