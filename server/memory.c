@@ -64,7 +64,10 @@ static bool map_small(struct far_memory *m, uint64_t bytes, bool thp)
 int far_memory_map(struct far_memory *m, uint64_t bytes, enum far_memory_want want, far_memory_bind_fn *bind,
                    void *arg)
 {
-    bool ok = want != FAR_MEMORY_SMALL && map_hugetlb(m, bytes);
+    bool ok;
+
+    memset(m, 0, sizeof *m);
+    ok = want != FAR_MEMORY_SMALL && map_hugetlb(m, bytes);
 
     if (!ok && want != FAR_MEMORY_HUGE)
         ok = map_small(m, bytes, want == FAR_MEMORY_AUTO);
