@@ -137,8 +137,8 @@ static void reload(struct daemon *d)
     } else {
         bool fixed = fresh.memory != d->options.memory || strcmp(fresh.listen, d->options.listen) != 0 ||
                      strcmp(fresh.numa, d->options.numa) != 0 || fresh.hugepages != d->options.hugepages ||
-                     fresh.populate != d->options.populate || fresh.private != d->options.private || fresh.max_sessions != d->options.max_sessions ||
-                     fresh.max_connections != d->options.max_connections;
+                     fresh.populate != d->options.populate || fresh.private != d->options.private ||
+                     fresh.max_sessions != d->options.max_sessions || fresh.max_connections != d->options.max_connections;
         d->options.lease = fresh.lease;
         d->options.keep = fresh.keep;
         d->options.drain = fresh.drain;
@@ -255,16 +255,25 @@ static uint64_t available_bytes(const struct far_options *o)
     return o->hugepages != FAR_HUGEPAGES_NEVER && huge >= o->memory ? huge : kib << 10;
 }
 
-static int create_loop(struct daemon *d)
+/* All of it taken at once must be there: else the kernel ends somebody. */
+static int check_available(const struct far_options *o)
 {
-    uint64_t available = available_bytes(&d->options);
+    uint64_t available = available_bytes(o);
     char err[FAR_OPTION_ERROR];
 
-    if (d->options.populate && d->options.hugepages != FAR_HUGEPAGES_ALWAYS && d->options.memory > available) {
-        far_format(err, sizeof err, "--populate takes %llu MiB at once, and %llu MiB are available: lower --memory, or do without",
-                   (unsigned long long)d->options.memory >> 20, (unsigned long long)available >> 20);
-        return fail(err);
-    }
+    if (o->hugepages == FAR_HUGEPAGES_ALWAYS || o->memory <= available)
+        return 0;
+    far_format(err, sizeof err, "--populate takes %llu MiB at once, and %llu MiB are available: lower --memory, or do without",
+               (unsigned long long)o->memory >> 20, (unsigned long long)available >> 20);
+    return fail(err);
+}
+
+static int create_loop(struct daemon *d)
+{
+    char err[FAR_OPTION_ERROR];
+
+    if (d->options.populate && check_available(&d->options))
+        return 1;
     if (far_numa_plan(&d->numa, &far_numa_system, d->options.numa, err, sizeof err) != 0)
         return fail(err);
     int rc = far_loop_create(&d->loop, &d->config);
