@@ -2,7 +2,6 @@
 #include "core/object/words.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "base/bits.h"
@@ -106,9 +105,19 @@ static void count_used_locked(uint64_t n)
     far_counter_set(FAR_C_objects, n);
 }
 
+/* By atomic stores: the late acknowledgement of a write may look at it, and finds that the object is no more. */
+static void clear(struct far_word *w)
+{
+    far_atomic_store_relaxed(&w->at, INT64_C(0));
+    far_atomic_store_relaxed(&w->hot, (uint8_t)0);
+    far_atomic_store_relaxed(&w->dirty, (uint8_t)0);
+    far_atomic_store_relaxed(&w->pins, (uint8_t)0);
+    far_word_set_slot(w, 0);
+}
+
 static void unlink_locked(struct far_word *w)
 {
-    uint32_t next = (uint32_t)w->at, before = (uint32_t)far_word_slot(w);
+    uint32_t next = (uint32_t)far_at_load(w), before = (uint32_t)far_word_slot(w);
 
     if (before == FREE_NONE)
         ws.free = next;
@@ -119,7 +128,7 @@ static void unlink_locked(struct far_word *w)
     else
         far_word_set_slot(&far_words_base[next], before);
     ws.free_n--;
-    memset(w, 0, sizeof(*w));
+    clear(w);
 }
 
 static struct far_word *take_free_locked(void)

@@ -60,13 +60,14 @@ static bool is_zero(const struct far_word *w)
 {
     static const struct far_word zero;
 
-    return !memcmp(w, &zero, sizeof(*w));
+    return far_at_load(w) == 0 && !memcmp(&w->at + 1, &zero.at + 1, sizeof(*w) - sizeof(w->at));
 }
 
 /* As if an object had had it. */
 static void use(struct far_word *w)
 {
-    memset(w, 0xff, sizeof(*w));
+    far_atomic_store_relaxed(&w->at, INT64_C(-1));
+    memset(&w->at + 1, 0xff, sizeof(*w) - sizeof(w->at));
 }
 
 static void take__a_row_is_contiguous_and_zero(void **unused)
@@ -175,6 +176,15 @@ static void disown(struct far_word *w)
     far_words_give(w);
 }
 
+/* The write of an object that was freed meanwhile is acknowledged: its word may be anybody's, and says that it is not that. */
+static void acknowledge(struct far_word *w)
+{
+    uint64_t seen = far_at_make(FAR_WORD_VICTIM, 64);
+
+    if (far_at_cas(w, &seen, 0))
+        abort();
+}
+
 /* Mostly single words, at times a row, given back in any order. */
 static void *takes_and_gives(void *seed)
 {
@@ -197,6 +207,7 @@ static void *takes_and_gives(void *seed)
             unsigned i = (unsigned)far_random_below(&r, n);
 
             disown(held[i]);
+            acknowledge(held[i]);
             held[i] = held[--n];
         }
     }
