@@ -43,6 +43,7 @@ struct bring_op {
     struct coming objects[FAR_WIRE_MAX_SEGS];
     unsigned n_objects;
     uint32_t refs; /* atomic: who fills and waits, and the completion; 0 is free */
+    uint32_t lonely; /* atomic: it is on its way, complete, and nobody waits for it */
 };
 
 static struct bring_op *ops; /* OPS of them */
@@ -63,7 +64,7 @@ int far_bring_init(void)
 void far_bring_reset_in_child(void)
 {
     for (unsigned i = 0; i < OPS; i++)
-        ops[i].refs = 0;
+        ops[i].refs = ops[i].lonely = 0;
     waiting = 0;
 }
 
@@ -185,6 +186,7 @@ static struct bring_op *op_try_get(void)
         if (far_atomic_cas_seq_cst(&ops[i].refs, &free, 2u)) {
             memset(&ops[i].request, 0, sizeof(ops[i].request));
             ops[i].n_objects = 0;
+            far_atomic_store_relaxed(&ops[i].lonely, 0u);
             return &ops[i];
         }
     }
@@ -228,6 +230,7 @@ void far_bring_send(struct far_basket *b)
     op->request.arg = op;
     if (!b->ahead)
         b->sent[b->n_sent++] = op;
+    far_atomic_store_release(&op->lonely, (uint32_t)b->ahead);
     far_engine_submit(far_pager.object_engine, &op->request);
     if (b->ahead)
         unref(op);
@@ -240,6 +243,45 @@ void far_bring_wait(struct far_basket *b)
         unref(b->sent[i]);
     }
     b->n_sent = 0;
+}
+
+static bool try_ref(struct bring_op *op)
+{
+    uint32_t n = far_atomic_load_relaxed(&op->refs);
+
+    while (n && !far_atomic_cas_seq_cst(&op->refs, &n, n + 1))
+        ;
+    return n;
+}
+
+/* While we hold it, it is no other request. */
+static bool brings(const struct bring_op *op, const struct far_word *w)
+{
+    if (!far_atomic_load_acquire(&op->lonely))
+        return false;
+    for (unsigned i = 0; i < op->n_objects; i++)
+        if (op->objects[i].w == w)
+            return true;
+    return false;
+}
+
+bool far_bring_wait_for(const struct far_word *w)
+{
+    for (unsigned i = 0; i < OPS; i++) {
+        uint32_t lonely = 1;
+        bool mine;
+
+        if (!far_atomic_load_relaxed(&ops[i].lonely) || !try_ref(&ops[i]))
+            continue;
+        far_race_window(); /* it may be any by now */
+        mine = brings(&ops[i], w) && far_atomic_cas_acq_rel(&ops[i].lonely, &lonely, 0u);
+        if (mine)
+            far_engine_wait(far_pager.object_engine, &ops[i].request);
+        unref(&ops[i]);
+        if (mine)
+            return true;
+    }
+    return false;
 }
 
 static enum far_heap_kind kind_for(uint64_t at, int mode)

@@ -39,6 +39,9 @@ enum far_brought far_bring_add(struct far_basket *b, struct far_word *w, uint64_
 void far_bring_send(struct far_basket *b);
 /* Waits until all that was sent has arrived, or failed. */
 void far_bring_wait(struct far_basket *b);
+/* Waits for the request ahead that brings this object, as far_bring_wait does. false: there is none, or another thread does so already,
+ * and will wake who sleeps on the word. */
+bool far_bring_wait_for(const struct far_word *w);
 /* Drives the engine: what others sent arrives. */
 void far_bring_poll(void);
 /* Drives it for a request ahead for a single object: now, or with the next few of them where they follow each other and others

@@ -152,6 +152,8 @@ static void wait_fetching(struct far_word *w)
 {
     uint64_t at;
 
+    if (far_bring_wait_for(w))
+        return;
     far_bring_poll();
     at = far_at_load(w);
     if (far_at_state(at) == FAR_WORD_FETCHING)

@@ -590,7 +590,8 @@ static inline int far_fetch_one_(struct far_word *w, int mode)
 
 static inline void far_prefetch_one_(struct far_word *w, int mode)
 {
-    far_prefetch_(&w, 1, mode);
+    if (w)
+        far_prefetch_(&w, 1, mode);
 }
 
 static inline int far_flush_(struct far_word *w)
@@ -636,7 +637,7 @@ static inline int far_is_here_(const struct far_word *w)
 /* Brings the object here; waits. 0, or -1 with errno EIO: it is lost. Of one above 64 KiB each page comes that is away; those
  * that were first may be away again when the last ones come. */
 #define FAR_FETCH(h)    far_fetch_one_((h).word, FAR_MODE_READ)
-/* Starts to bring it; does not wait, and does nothing while local memory is short. */
+/* Starts to bring it; does not wait, and does nothing while local memory is short, or where the handle is null. */
 #define FAR_PREFETCH(h) far_prefetch_one_((h).word, FAR_MODE_READ)
 /* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope), or
  * EOPNOTSUPP (above 64 KiB: pages go by themselves). */

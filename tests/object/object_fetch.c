@@ -203,6 +203,49 @@ static void prefetch__is_in_flight(void **unused)
     FAR_FREE(h);
 }
 
+static void prefetch__nothing_for_a_null_handle(void **unused)
+{
+    FAR(thing) h = {NULL};
+    uint64_t fetches;
+
+    start();
+    fetches = far_counter_get(FAR_C_object_fetches);
+    FAR_PREFETCH(h);
+    FAR_SCOPE
+        FAR_PREFETCH(h);
+    assert_int_equal(far_counter_get(FAR_C_object_fetches), fetches);
+}
+
+/* Who waits for what was asked for ahead looks for it all the time, as who asked himself does: it comes by his own doing. */
+static void prefetch__who_waits_drives(void **unused)
+{
+    enum { ROUNDS = 20, LOOKS = 40 };
+    uint64_t best = UINT64_MAX;
+    FAR(thing) h;
+
+    start();
+    h = new_thing();
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        uint64_t since;
+
+        EVENTUALLY(FAR_FLUSH(h) == 0);
+        EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 0);
+        far_evacuate_stop(); /* it looks as well */
+        wire_hold(true);
+        FAR_PREFETCH(h);
+        assert_int_equal(state_of(h.word), FAR_WORD_FETCHING);
+        wire_late(LOOKS);
+        wire_hold(false);
+        since = far_now_ns();
+        FAR_SCOPE
+            assert_int_equal(FAR_R(h)->c[77], 'x');
+        best = far_min(best, far_now_ns() - since);
+        far_evacuate_go_on();
+    }
+    assert_true(best < LOOKS * 25 * FAR_NS_PER_US); /* a nap between two looks takes 50 us at least */
+    FAR_FREE(h);
+}
+
 /* Asked for one by one while something is under way they go together; who waits for one brings what is asked for. */
 static void prefetch__goes_with_others(void **unused)
 {
@@ -289,6 +332,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(prefetch__never_waits),
         cmocka_unit_test(page__comes_before_objects),
         cmocka_unit_test(prefetch__is_in_flight),
+        cmocka_unit_test(prefetch__nothing_for_a_null_handle),
+        cmocka_unit_test(prefetch__who_waits_drives),
         cmocka_unit_test(prefetch__goes_with_others),
         cmocka_unit_test(fetch__large),
         cmocka_unit_test(fetch__larger_than_local_memory),

@@ -16,11 +16,18 @@ static struct {
     uint32_t hold; /* atomic: nothing comes from the node; what was sent arrives there */
     uint32_t flip; /* atomic: data from the node is damaged */
     uint32_t sent; /* atomic: pieces that went to the node */
+    uint32_t late; /* atomic: so many looks find nothing from the node */
 } wire;
 
 static inline long wire_allow(void *arg, unsigned conn, bool to_node, uint64_t at, size_t bytes)
 {
-    return !to_node && far_atomic_load_acquire(&wire.hold) ? 0 : (long)bytes;
+    uint32_t late = far_atomic_load_acquire(&wire.late);
+
+    if (to_node)
+        return (long)bytes;
+    while (late && !far_atomic_cas_relaxed(&wire.late, &late, late - 1))
+        ;
+    return late || far_atomic_load_acquire(&wire.hold) ? 0 : (long)bytes;
 }
 
 /* Only of data: a frame's head has a checksum of its own, and is shorter than that. */
@@ -42,6 +49,12 @@ static inline void wire_init(void)
 static inline void wire_hold(bool yes)
 {
     far_atomic_store_release(&wire.hold, (uint32_t)yes);
+}
+
+/* What comes from the node is seen by the n-th look for it from here on. */
+static inline void wire_late(uint32_t n)
+{
+    far_atomic_store_release(&wire.late, n);
 }
 
 static inline void wire_flip(bool yes)
