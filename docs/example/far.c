@@ -19,6 +19,7 @@
 #define BUCKETS 65536
 #define HITS    26 /* packages in a record of a word */
 #define MOST    64 /* sections */
+#define AHEAD   16 /* buckets that a walk looks ahead */
 
 typedef struct package package;
 typedef struct word word;
@@ -304,6 +305,19 @@ static void ask_words(char *list)
     printf("words: %ld packages\n", found);
 }
 
+/* Of packages that a walk comes to soon: first the package, then what it names. */
+static void look_ahead(size_t b, int with_text)
+{
+    FAR(package) soon = packages[(b + AHEAD) % BUCKETS];
+
+    FAR_PREFETCH(packages[(b + 2 * AHEAD) % BUCKETS]);
+    if (FAR_IS_NULL(soon))
+        return;
+    FAR_PREFETCH(FAR_R(soon)->next);
+    if (with_text)
+        FAR_PREFETCH(FAR_R(soon)->text);
+}
+
 static void ask_sections(void)
 {
     FAR_SCOPED;
@@ -312,17 +326,19 @@ static void ask_sections(void)
         long n, bytes;
     } s[MOST] = {0};
 
-    for (size_t b = 0; b < BUCKETS; b++)
+    for (size_t b = 0; b < BUCKETS; b++) {
+        FAR_SCOPE_CHECKPOINT();
+        look_ahead(b, 0);
         for (FAR(package) p = packages[b]; !FAR_IS_NULL(p); p = FAR_R(p)->next) {
             size_t i = 0;
 
-            FAR_SCOPE_CHECKPOINT();
             while (i < MOST - 1 && s[i].n && strcmp(s[i].name, FAR_R(p)->section) != 0)
                 i++;
             copy(s[i].name, sizeof(s[i].name), FAR_R(p)->section);
             s[i].n++;
             s[i].bytes += FAR_R(p)->bytes;
         }
+    }
     for (size_t i = 0; i < MOST && s[i].n; i++)
         printf("section %s: %ld packages, %ld bytes\n", s[i].name, s[i].n, s[i].bytes);
 }
@@ -334,6 +350,8 @@ static void ask_check(void)
 
     for (size_t b = 0; b < BUCKETS; b++) {
         FAR_SCOPE_CHECKPOINT();
+        look_ahead(b, 1);
+        FAR_PREFETCH(words[(b + AHEAD) % BUCKETS]);
         for (FAR(package) p = packages[b]; !FAR_IS_NULL(p); p = FAR_R(p)->next)
             sum += hash(hash(hash(7, FAR_R(p)->name), FAR_R(p)->section), FAR_R(FAR_R(p)->text)) +
                    (uint64_t)FAR_R(p)->bytes;
