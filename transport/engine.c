@@ -49,6 +49,7 @@ int far_engine_pollfds(struct far_engine *e, struct pollfd *fds, int max)
         far_atomic_store_relaxed(&e->outside, (uint32_t)FAR_OUTSIDE_CURRENT);
         far_holder_unlock(e);
         far_holder_serve_latecomers(e);
+        far_holder_hand_over(e); /* this thread may go elsewhere than to poll(2) */
     } else if (max > 0) {
         fds[n++] = (struct pollfd){.fd = e->outsider.kick_fd, .events = POLLIN};
     }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include "transport/holder.h"
 
 static struct fake_node *fake;
 
@@ -255,6 +256,55 @@ static void far_engine_pollfds__woken_when_out_of_date(void **state)
     far_node_destroy(crowd.n);
 }
 
+/* A loop looks what to poll for while another thread finds the engine held, and goes to sleep until it is woken to drive: the loop may
+ * go elsewhere than to poll(2), to wait for that thread even. */
+static unsigned in_hook; /* atomic */
+
+static bool hold_the_engine(struct fake_conn *c, const struct far_wire_hdr *h, const uint8_t *body)
+{
+    uint64_t end = far_now_ns() + 20 * FAR_NS_PER_SEC;
+    if (h->op != FAR_OP_PING)
+        return false;
+    if (!far_atomic_exchange_seq_cst(&in_hook, 1u))
+        while (far_atomic_load_seq_cst(&crowd.e->sleepers) == 0 && far_now_ns() < end)
+            poll(NULL, 0, 1);
+    return true; /* and no answer */
+}
+
+static void *sleeper(void *arg)
+{
+    struct far_request r = ping_of(crowd.n);
+    while (!far_atomic_load_seq_cst(&in_hook))
+        poll(NULL, 0, 1);
+    far_engine_call(crowd.e, &r);
+    return (void *)(intptr_t)r.status;
+}
+
+static void far_engine_pollfds__wakes_who_sleeps(void **state)
+{
+    struct far_request first;
+    struct pollfd fds[4];
+    pthread_t t;
+    void *status;
+    crowd = (struct crowd){.n = client_node(fake->url, FAR_NS_PER_SEC / 5)};
+    struct far_engine *e = client_engine(crowd.n, 0);
+    first = ping_of(crowd.n);
+    assert_int_equal(far_engine_call(e, &first), 0);
+    crowd.e = e;
+    in_hook = 0;
+    fake->hook = hold_the_engine;
+    assert_int_equal(pthread_create(&t, NULL, sleeper, NULL), 0);
+    far_engine_submit(e, &first);
+    far_engine_pollfds(e, fds, 4);
+    assert_int_equal(in_hook, 1);
+    assert_int_equal(far_atomic_load_seq_cst(&e->sleepers), 0);
+    pthread_join(t, &status); /* nobody answers: it has driven until the node was lost */
+    assert_int_equal((intptr_t)status, -EHOSTDOWN);
+    far_engine_destroy(e);
+    far_node_destroy(crowd.n);
+    crowd = (struct crowd){0};
+}
+
 /* Waiting long enough to sleep in poll(2), with the program's signals open meanwhile. */
 static bool slow(struct fake_conn *c, const struct far_wire_hdr *h, const uint8_t *body)
 {
@@ -459,6 +509,7 @@ int main(void)
         SOCKET(far_engine_pollfds__own_loop),
         HOOKED(far_engine_wait__sleeps_and_signals_arrive, setup_slow),
         SOCKET(far_engine_pollfds__woken_when_out_of_date),
+        TEST(far_engine_pollfds__wakes_who_sleeps),
         SOCKET(far_engine_abandon__parent_goes_on),
         TEST(far_engine_wait__many_threads_in_process),
         SOCKET(far_engine_wait__many_threads),
