@@ -61,6 +61,7 @@ static struct {
     uint32_t work;        /* atomic, a futex: bumped when there is something to do */
     uint32_t memory;      /* atomic, a futex: bumped after each turn that may have freed memory */
     uint32_t progress;    /* atomic: turns that did */
+    uint32_t stalled;     /* atomic: needed turns since that did not */
     uint32_t idle;        /* atomic: it sleeps, and memory was not low when it looked last */
     uint32_t pages_first; /* atomic: pages are to go before objects do */
     struct flagged *batch;
@@ -297,6 +298,23 @@ void far_evacuate_say_crowded(void)
 uint32_t far_evacuate_progress(void)
 {
     return far_atomic_load_relaxed(&ev.progress);
+}
+
+uint32_t far_evacuate_stalled(void)
+{
+    return far_atomic_load_relaxed(&ev.stalled);
+}
+
+bool far_evacuate_is_hopeless(void)
+{
+    return far_send_obstacle() ||
+           far_atomic_load_relaxed(&far_budget.meta_bytes) > far_atomic_load_relaxed(&far_budget.limit_bytes) / 2;
+}
+
+static void got_on(void)
+{
+    far_atomic_store_relaxed(&ev.stalled, 0u);
+    far_atomic_add_relaxed(&ev.progress, 1u);
 }
 
 /* --- 1: flags */
@@ -625,18 +643,20 @@ static uint64_t turn_locked(bool *needed)
     report();
     more = far_reap_some();
     if (ev.freed || far_counter_get(FAR_C_object_frees) != frees)
-        far_atomic_add_relaxed(&ev.progress, 1u);
+        got_on();
     if (more)
         return 0;
     if (*needed && done && ev.freed + ev.moved)
         return 0;
     if (*needed && far_send_wait()) {
-        far_atomic_add_relaxed(&ev.progress, 1u);
+        got_on();
         bump(&ev.memory);
         return 0;
     }
-    if (*needed)
+    if (*needed) {
+        far_atomic_add_relaxed(&ev.stalled, 1u);
         return STALLED_NS;
+    }
     return far_bring_busy() || far_send_busy() ? BUSY_NS : IDLE_NS;
 }
 

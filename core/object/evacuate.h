@@ -49,6 +49,10 @@ void far_evacuate_kick_if_needed(void);
 bool far_evacuate_note_freed(size_t waiting, size_t count);
 /* Changes whenever memory was freed, or is about to be. */
 uint32_t far_evacuate_progress(void);
+/* Turns in a row that found memory low and freed nothing. */
+uint32_t far_evacuate_stalled(void);
+/* Whether what keeps memory from being freed is not in use that may end: nodes take no more, or most of the limit is metadata. */
+bool far_evacuate_is_hopeless(void);
 /* Puts one object away, looking so many times, a millisecond apart at most. 0 or -errno (-EBUSY). */
 int far_evacuate_one(struct far_word *w, unsigned tries);
 

@@ -18,6 +18,7 @@
 #define NAP_NS         (20 * FAR_NS_PER_MS)  /* of those who are not first: they are woken */
 #define NO_PROGRESS_NS FAR_NS_PER_SEC        /* then a scope begins although memory is critical */
 #define BLOCKED_NS     (100 * FAR_NS_PER_MS) /* the same where it is not: those inside wait for something else */
+#define STALLED_ENOUGH 32u                   /* turns of the evacuator: it had the processor, and found nothing */
 #define ONE_BY_ONE     8u                    /* the next one does so after this part of that */
 
 struct waiter {
@@ -32,6 +33,7 @@ static struct {
     uint32_t coming;         /* atomic: let in, and do not show yet that they are inside */
     uint64_t last_ns;        /* somebody was let in; under lock */
     uint64_t gave_up_ns;     /* somebody went in by himself; under lock */
+    uint32_t vain;           /* atomic: the evacuator's progress when somebody waited for it in vain, + 1 */
 } gate = {.waiting = FAR_LIST_INIT(gate.waiting)};
 
 static __thread struct {
@@ -201,6 +203,11 @@ static uint64_t nap_for(const struct waiter *w, uint64_t left_ns)
     return far_min(left_ns, is_first(w) ? STUCK_NS : NAP_NS);
 }
 
+bool far_gate_is_in_vain(void)
+{
+    return far_unlikely(far_atomic_load_relaxed(&gate.vain) == far_evacuate_progress() + 1) && far_evacuate_is_critical();
+}
+
 bool far_gate_wait(uint64_t most_ns)
 {
     uint64_t begin = far_now_ns(), now = begin, since = begin;
@@ -208,6 +215,10 @@ bool far_gate_wait(uint64_t most_ns)
     struct waiter w = {.admitted = 0};
     bool waited = false;
 
+    if (far_gate_is_in_vain()) {
+        far_evacuate_kick_if_needed();
+        return false;
+    }
     join(&w);
     while (!gives_up(&w, now, since) && now - begin < most_ns) {
         far_gate_admit();
@@ -232,8 +243,11 @@ bool far_gate_wait(uint64_t most_ns)
         was_let_in(&w);
         return true;
     }
-    if (now - since >= NO_PROGRESS_NS && far_evacuate_is_critical())
+    if (now - since >= NO_PROGRESS_NS && far_evacuate_is_critical()) {
         say_why(now);
+        if (far_evacuate_stalled() >= STALLED_ENOUGH)
+            far_atomic_store_relaxed(&gate.vain, progress + 1);
+    }
     return progress != before || !far_evacuate_is_critical();
 }
 

@@ -28,6 +28,9 @@ bool far_gate_is_open(void);
 /* Waits outside of scopes while local memory is short, as long as the evacuator gets on, but not longer than most_ns. false: it
  * did not, and memory is critical. */
 bool far_gate_wait(uint64_t most_ns);
+/* Somebody waited as long as one does for memory, in vain, and nothing has got on since: scopes begin without waiting, until what is
+ * beyond the limit is used up, too. */
+bool far_gate_is_in_vain(void);
 /* It is inside now, and shows it, or will not be. */
 void far_gate_passed(void);
 /* Lets those in who may get in now. */

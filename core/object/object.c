@@ -15,6 +15,7 @@
 #include "core/object/bring.h"
 #include "core/object/epoch.h"
 #include "core/object/evacuate.h"
+#include "core/object/gate.h"
 #include "core/object/heap.h"
 #include "core/object/limbo.h"
 #include "core/object/loss.h"
@@ -87,11 +88,11 @@ static void make_zeros(struct far_word *w, uint32_t info, size_t count)
 struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t count, int *error)
 {
     struct far_word *w;
-    int number;
+    int number = -ENOMEM;
 
     far_object_note_thread();
     far_signals_block(); /* the evacuator wants the locks, for which a handler's scope may wait */
-    w = take_words(type, bytes, count, &number);
+    w = far_gate_is_in_vain() && far_evacuate_is_hopeless() ? NULL : take_words(type, bytes, count, &number);
     far_signals_restore();
     *error = number < 0 ? number : 0;
     if (!w || bytes > FAR_OBJECT_UNIT_BYTES)

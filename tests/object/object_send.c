@@ -318,6 +318,36 @@ static void full__stays_here_and_goes_when_there_is_room(void **unused)
     free_things();
 }
 
+/* Who makes more than there is room for is told, after one wait; all is there, and there is room again when some is freed. */
+static void full__no_more_are_made(void **unused)
+{
+    enum { LARGE = 65536, MOST = 2000 };
+    uint64_t since = far_now_ns();
+    FAR(char) h;
+
+    make_room_for(MOST);
+    while (n_things < MOST) {
+        if (!FAR_NEW_N(h, char, LARGE))
+            break;
+        FAR_FREE(h);
+        new_thing(LARGE);
+        assert_true(far_now_ns() - since < 60 * FAR_NS_PER_SEC); /* each waits a second where none knows of the others */
+    }
+    assert_int_equal(errno, ENOMEM);
+    assert_true(n_things > 900 && n_things < MOST);
+    for (unsigned i = 0; i < n_things; i += 64)
+        check_thing(&things[i]);
+    for (unsigned i = 0; i < n_things; i += 2)
+        free_thing(&things[i]);
+    EVENTUALLY(FAR_NEW_N(h, char, LARGE));
+    FAR_FREE(h);
+    for (unsigned i = 1; i < n_things; i += 2) {
+        check_thing(&things[i]);
+        free_thing(&things[i]);
+    }
+    free_things();
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +359,7 @@ int main(int argc, char **argv)
     };
     const struct CMUnitTest full[] = {
         cmocka_unit_test(full__stays_here_and_goes_when_there_is_room),
+        cmocka_unit_test(full__no_more_are_made),
     };
 
     if (argc > 1 && !strcmp(argv[1], "full"))

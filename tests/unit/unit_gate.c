@@ -14,7 +14,7 @@
 /* --- the others; atomic */
 
 static uint64_t time_ns;
-static uint32_t memory, insiders, requests, progress, kicks;
+static uint32_t memory, insiders, requests, progress, stalled, kicks;
 static bool is_short;
 
 static uint64_t now(void *unused)
@@ -35,6 +35,11 @@ bool far_evacuate_is_critical(void)
 uint32_t far_evacuate_progress(void)
 {
     return far_atomic_load_relaxed(&progress);
+}
+
+uint32_t far_evacuate_stalled(void)
+{
+    return far_atomic_load_relaxed(&stalled);
 }
 
 void far_evacuate_kick_if_needed(void)
@@ -130,7 +135,8 @@ static void pass(uint64_t ns)
 static int start(void **unused)
 {
     time_ns += FAR_NS_PER_SEC;
-    memory = insiders = requests = progress = kicks = places = n_back = n_visitors = 0;
+    memory = insiders = requests = stalled = kicks = places = n_back = n_visitors = 0;
+    progress++;
     is_short = true;
     far_clock_set(now, NULL);
     return 0;
@@ -248,6 +254,33 @@ static void gate__waits_while_the_evacuator_gets_on(void **unused)
     assert_false(visitors[2].ok);
 }
 
+/* One waits, the others know, until something gets on or memory is there. Where the evacuator only had no processor everybody waits. */
+static void gate__one_waits_in_vain_for_all(void **unused)
+{
+    for (unsigned turns = 1; turns <= 1000; turns *= 1000) {
+        far_atomic_store_relaxed(&stalled, turns);
+        come(1, FOREVER_S * FAR_NS_PER_SEC);
+        pass(FAR_NS_PER_SEC);
+        wait_until_back(1);
+        assert_false(visitors[n_visitors - 1].ok);
+        assert_int_equal(far_gate_is_in_vain(), turns > 1);
+        far_atomic_store_relaxed(&n_back, 0u);
+    }
+    assert_false(far_gate_wait(FOREVER_S * FAR_NS_PER_SEC));
+    memory = 1;
+    assert_false(far_gate_is_in_vain());
+    assert_true(far_gate_wait(FOREVER_S * FAR_NS_PER_SEC));
+    far_gate_passed();
+    memory = 0;
+    assert_true(far_gate_is_in_vain());
+    far_atomic_add_relaxed(&progress, 1u);
+    assert_false(far_gate_is_in_vain());
+    come(1, FOREVER_S * FAR_NS_PER_SEC);
+    nobody_else_comes_back(0);
+    far_atomic_store_relaxed(&memory, 1u);
+    wait_until_back(1);
+}
+
 /* Memory is not critical: those inside wait for something else, perhaps for us. */
 static void gate__gives_up_on_those_inside(void **unused)
 {
@@ -288,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gate__counts_who_is_coming, start, end),
         cmocka_unit_test_setup_teardown(gate__is_open_for_who_took_nothing, start, end),
         cmocka_unit_test_setup_teardown(gate__waits_while_the_evacuator_gets_on, start, end),
+        cmocka_unit_test_setup_teardown(gate__one_waits_in_vain_for_all, start, end),
         cmocka_unit_test_setup_teardown(gate__gives_up_on_those_inside, start, end),
         cmocka_unit_test_setup_teardown(gate__waits_no_longer_than_it_was_told, start, end),
     };
