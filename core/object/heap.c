@@ -25,11 +25,11 @@
 #define HEAD_BYTES   8u
 #define PAD          (UINT64_C(1) << 63) /* a head that is no head: skip as many bytes as its low half says */
 #define ALIGN_FROM   1024u       /* bytes from which objects are aligned to a cache line */
-#define SEGMENT_LEAST (132u << 10) /* two of the largest objects, with their heads */
+#define SEGMENT_LEAST (136u << 10) /* two of the largest objects, with their heads; and 34 pages: of fewer Linux flushes each by itself */
 #define SEGMENT_MOST  (1u << 20)
 #define LOOK_TICKS   2u           /* from when a segment is filled until it is looked at: by then what came ahead was used */
 #define STAYS_MOST   4u
-#define SPARE_PARTS  4u           /* free granules kept for reuse: at most this part of the budget */
+#define SPARE_PARTS  2u           /* free granules kept for reuse: at most this part of the budget, which is what a round frees */
 #define SLACK_PARTS  40u          /* of the budget: for memory that threads in scopes need */
 
 enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_QUEUED, SEGMENT_PICKED };
@@ -283,16 +283,18 @@ static uint32_t segment_take(enum far_heap_charge charge)
     return i;
 }
 
-/* One that is all free and in no list. */
-static void to_system_locked(struct granule *g)
+/* One that is all free and in no list, and counts as spare no more. Not under the lock: it may take long. */
+static void to_system(struct granule *g)
 {
     far_vm_drop(address_of((uint32_t)(g - heap.granules) * heap.per_granule), (size_t)far_heap_granule_pages() * FAR_OS_PAGE_SIZE);
     far_budget_uncharge(far_heap_granule_pages());
-    add_spares_locked(-heap.per_granule);
+    far_mutex_lock(&heap.lock);
     far_list_push_back(&heap.empty, &g->link);
+    far_mutex_unlock(&heap.lock);
 }
 
-static void segment_give_locked(uint32_t i)
+/* Its granule, if that is to go to the system. */
+static struct granule *segment_give_locked(uint32_t i)
 {
     struct granule *g = &heap.granules[i / heap.per_granule];
     bool was_full = !g->free;
@@ -303,19 +305,22 @@ static void segment_give_locked(uint32_t i)
     if (g->free != all_free()) {
         if (was_full)
             far_list_push_front(&heap.partial, &g->link);
-        return;
+        return NULL;
     }
     far_list_remove(&g->link);
-    if (heap.spare_granules < heap.spare_granules_most)
+    if (heap.spare_granules < heap.spare_granules_most) {
         granule_spare_locked(g);
-    else
-        to_system_locked(g);
+        return NULL;
+    }
+    add_spares_locked(-heap.per_granule);
+    return g;
 }
 
 /* Nothing refers to it any more. */
 static void segment_free(uint32_t i)
 {
     struct segment *s = &heap.segments[i];
+    struct granule *gone;
 
     if (far_unlikely(far_atomic_load_relaxed(&s->fenced))) {
         far_uffd_unregister(far_pager.uffd, (void *)address_of(i), heap.bytes);
@@ -327,8 +332,11 @@ static void segment_free(uint32_t i)
         heap.queued[s->kind]--;
     }
     s->state = SEGMENT_FREE;
-    segment_give_locked(i);
+    gone = segment_give_locked(i);
     far_mutex_unlock(&heap.lock);
+    far_race_window(); /* it is in no list */
+    if (gone)
+        to_system(gone);
 }
 
 static void unref(uint32_t i)
@@ -349,16 +357,26 @@ void far_heap_drop(const void *p)
     unref(segment_of(p));
 }
 
+static struct granule *spare_take(void)
+{
+    struct granule *g = NULL;
+
+    far_mutex_lock(&heap.lock);
+    if (heap.spare_granules) {
+        g = granule_unlink_locked(far_list_first(&heap.spare));
+        heap.spare_granules--;
+        add_spares_locked(-heap.per_granule);
+    }
+    far_mutex_unlock(&heap.lock);
+    return g;
+}
+
 bool far_heap_trim(uint64_t pages)
 {
     uint64_t went = 0;
 
-    far_mutex_lock(&heap.lock);
-    for (; heap.spare_granules && went < pages; went += far_heap_granule_pages()) {
-        to_system_locked(granule_unlink_locked(far_list_first(&heap.spare)));
-        heap.spare_granules--;
-    }
-    far_mutex_unlock(&heap.lock);
+    for (struct granule *g; went < pages && (g = spare_take()); went += far_heap_granule_pages())
+        to_system(g);
     return went;
 }
 
