@@ -18,7 +18,7 @@
 #define NAP_NS         (20 * FAR_NS_PER_MS)  /* of those who are not first: they are woken */
 #define NO_PROGRESS_NS FAR_NS_PER_SEC        /* then a scope begins although memory is critical */
 #define BLOCKED_NS     (100 * FAR_NS_PER_MS) /* the same where it is not: those inside wait for something else */
-#define STALLED_ENOUGH 32u                   /* turns of the evacuator: it had the processor, and found nothing */
+#define STALLED_ENOUGH 256u                  /* turns of the evacuator: it had the processor, and found nothing */
 #define ONE_BY_ONE     8u                    /* the next one does so after this part of that */
 
 struct waiter {

@@ -80,6 +80,13 @@ if(NOT FAR_SANITIZE)
       $<TARGET_FILE:object_crowd> --node @NODE@ ${arguments})
     set_tests_properties(object_crowd.${name}.${transport} PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77 PROCESSORS 2)
   endforeach()
+  # 100 threads that use half of what the processors do: nobody waits more than 10 ms for anything else. With nothing beside it.
+  foreach(arguments "stalls_4096;unix;--bytes;4096;--think;20000" "stalls_256;tcp;--bytes;256;--think;10000")
+    list(POP_FRONT arguments name transport)
+    add_test(NAME object_crowd.${name}.${transport} COMMAND ${PROJECT_SOURCE_DIR}/tests/stress/run.sh $<TARGET_FILE:farmemd> ${transport}
+      $<TARGET_FILE:object_crowd> --node @NODE@ ${arguments} --seconds 2 --stall 10)
+    set_tests_properties(object_crowd.${name}.${transport} PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77 RUN_SERIAL TRUE)
+  endforeach()
   # Who waits for want of memory is told how much has room for so many threads, and with that much nobody is told.
   add_test(NAME object_crowd.told COMMAND object_crowd --threads 30 --local 6M)
   add_test(NAME object_crowd.not_told COMMAND object_crowd --threads 30 --local 12M)
