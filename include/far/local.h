@@ -370,6 +370,10 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
 
     far_local_note_thread_();
     (void)count;
+    if (b->words[0].pins & 0x80) { /* it is in a list: that would become a ring */
+        fprintf(stderr, "the far object %p was freed twice\n", (void *)w);
+        abort();
+    }
     far_local_mark_(b);
     b->next = __atomic_load_n(&far_local_.fresh, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&far_local_.fresh, &b->next, b, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))

@@ -283,6 +283,13 @@ __attribute__((cold, noinline, noreturn, unused)) static void far_fail_(const ch
     abort();
 }
 
+/* place: "file:line" */
+__attribute__((cold, noinline, noreturn, unused)) static void far_fail_at_(const char *place, const char *what)
+{
+    fprintf(stderr, "%s: %s\n", place, what);
+    abort();
+}
+
 /* A freed word is known as such until it names another object: with FAR_DEBUG that takes long (words.h, local.h). */
 static inline int far_is_freed_(const struct far_word *w)
 {
@@ -327,6 +334,7 @@ struct far_sight_ {
     struct far_sum_of_ sums[FAR_SEEN_MOST];
     unsigned n;
     int busy; /* the thread is at it: its signal handlers note nothing */
+    int auto_twice; /* a FAR_AUTO's object had been freed: the next place on the way out of the block says where */
     uint64_t epoch;
 };
 __attribute__((weak, visibility("hidden"))) __thread struct far_sight_ far_sight_;
@@ -480,13 +488,36 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
  * FAR_AUTO(T) name = ... begins with another value. It must have one: what is not initialized is freed too. */
 #define FAR_AUTO(...) FAR_AUTO_PICK_(__VA_ARGS__, FAR_AUTO_NULL_, FAR_AUTO_, 0)(__VA_ARGS__)
 #define FAR_AUTO_PICK_(a, b, name, ...) name
-#define FAR_AUTO_(T) __attribute__((cleanup(far_auto_))) far_handle_##T
+#define FAR_AUTO_(T) __attribute__((cleanup(far_auto_))) far_handle_##T FAR_AUTO_PLACE_
 #define FAR_AUTO_NULL_(T, name) FAR_AUTO_(T) name = {NULL}
+#ifdef FAR_DEBUG
+/* A cleanup knows its variable, and not where that is: before it stands another one, cleaned up after it, that says so. No
+ * pointer of a program has the upper bit. */
+#define FAR_AUTO_IS_PLACE_ (UINT64_C(1) << 63)
+#define FAR_AUTO_PLACE_                                                                                            \
+    FAR_NAME_(far_auto_place_, __COUNTER__)                                                                        \
+    __attribute__((unused)) = {(struct far_word *)((uintptr_t)(__FILE__ ":" FAR_TEXT_(__LINE__)) | FAR_AUTO_IS_PLACE_)},
+#define FAR_TEXT_(x)  FAR_TEXT2_(x)
+#define FAR_TEXT2_(x) #x
+#else
+#define FAR_AUTO_PLACE_
+#endif
 static inline void far_auto_(void *handle)
 {
     struct far_word *w;
 
     memcpy(&w, handle, sizeof(w));
+#ifdef FAR_DEBUG
+    if ((uintptr_t)w & FAR_AUTO_IS_PLACE_) {
+        if (far_sight_.auto_twice)
+            far_fail_at_((const char *)((uintptr_t)w & ~FAR_AUTO_IS_PLACE_), "a far object was freed twice");
+        return;
+    }
+    if (w && far_is_freed_(w)) {
+        far_sight_.auto_twice = 1;
+        return;
+    }
+#endif
     far_destroy_(w, 1);
 }
 #define FAR_RELEASE(h)                                                                                             \

@@ -185,6 +185,25 @@ static void auto__until_block_ends(void **state)
     rig_wait_objects(before);
 }
 
+static void free_twice(void *arg)
+{
+    FAR(page) p;
+
+    if (!FAR_NEW(p, page))
+        _exit(2);
+    FAR_FREE(p);
+    FAR_FREE(p);
+}
+
+static void free__twice(void **state)
+{
+    char text[1024];
+    int status = test_child(free_twice, NULL, text, sizeof(text));
+
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_non_null(strstr(text, "was freed twice"));
+}
+
 static FAR(tree) plant(int depth)
 {
     FAR(tree) t;
@@ -1015,6 +1034,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(free__all_of_a_row),
         cmocka_unit_test(release__looks_once),
         cmocka_unit_test(auto__until_block_ends),
+        cmocka_unit_test(free__twice),
         cmocka_unit_test(free__tree),
         cmocka_unit_test(free__chain),
         cmocka_unit_test(free__gives_large_memory_back),

@@ -110,6 +110,18 @@ static void double_free(void *arg)
     FAR_FREE(copy); /* @double_free */
 }
 
+static void double_free_by_auto(void *arg)
+{
+    FAR_AUTO(page, first);
+
+    if (!FAR_NEW(first, page))
+        abort();
+    for (FAR_AUTO(page) copy = live; !FAR_IS_NULL(copy); FAR_SET_NULL(copy)) { /* @double_free_by_auto */
+        FAR_FREE(copy);
+        break;
+    }
+}
+
 static void pin_after_free(void *arg)
 {
     FAR_FREE(live);
@@ -325,6 +337,7 @@ static void debug__names_the_line(void **state)
     check(use_after_reuse, "a far object was used after it had been freed", "@use_after_reuse *");
     check(double_free_after_reuse, "a far object was freed twice", "@double_free_after_reuse *");
     check(double_free, "a far object was freed twice", "@double_free *");
+    check(double_free_by_auto, "a far object was freed twice", "@double_free_by_auto *");
     check(write_through_read, "a far object was written through the pointer of FAR_R", "@write_through_read *");
     assert_int_equal(test_child(reads_and_writes, NULL, text, sizeof(text)), 0);
     assert_string_equal(text, "");
