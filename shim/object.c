@@ -86,6 +86,11 @@ static struct far_streams *streams(size_t bytes)
     return far_core_object_abi.streams(bytes);
 }
 
+static int is_inside(void)
+{
+    return far_objects_started() ? far_core_object_abi.is_inside() : far_local_is_inside_();
+}
+
 static void *deref(struct far_word *w, int mode)
 {
     return far_core_object_abi.deref(w, mode); /* a word is negative only if the runtime made it so */
@@ -116,4 +121,5 @@ const struct far_object_abi far_shim_objects = {
     .keep_apart = keep_apart,
     .leave = far_fence_leave,
     .streams = streams,
+    .is_inside = is_inside,
 };

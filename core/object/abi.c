@@ -54,6 +54,11 @@ static struct far_streams *streams(size_t bytes)
     return bytes == sizeof(own) ? &own : NULL;
 }
 
+static int is_inside(void)
+{
+    return far_epoch_may_be_inside();
+}
+
 const struct far_object_abi far_core_object_abi = {
     .bytes = sizeof(struct far_object_abi),
     .create = create,
@@ -70,4 +75,5 @@ const struct far_object_abi far_core_object_abi = {
     .keep_apart = keep_apart,
     .leave = far_fence_leave,
     .streams = streams,
+    .is_inside = is_inside,
 };

@@ -117,7 +117,7 @@ __attribute__((cold, noinline, noreturn, unused)) static void far_chunk_fail_(co
 #else
 #define FAR_CHUNK_CHECK_(ok, file, line, what) ((void)sizeof(ok), (void)(file), (void)(line))
 #endif
-#define FAR_CHUNK_SCOPE_CHECK_() FAR_CHUNK_CHECK_(far_context_.epoch, __FILE__, __LINE__, "far memory used outside of a scope")
+#define FAR_CHUNK_SCOPE_CHECK_() FAR_CHUNK_CHECK_(far_is_inside_(), __FILE__, __LINE__, "far memory used outside of a scope")
 
 #ifdef __cplusplus
 }

@@ -408,7 +408,7 @@ static inline void far_list_move_(struct far_list_iter *it, int forward)
 static inline void *far_list_item_(struct far_list_iter *it, size_t bytes, int mode, const char *file, int line)
 {
     FAR_CHUNK_CHECK_(it->node, file, line, "far list: the end has no item");
-    FAR_CHUNK_CHECK_(far_context_.epoch, file, line, "far list: used outside of a scope");
+    FAR_CHUNK_CHECK_(far_is_inside_(), file, line, "far list: used outside of a scope");
     return far_list_read_(it->node, &it->pace, mode) + it->at * bytes;
 }
 

@@ -3,11 +3,13 @@
  * An object is one block of malloc's: head, words, objects (those of 1 KiB and more begin at a cache line). What is freed waits
  * until no scope is open that began before (epochs as in the library, with fences in the place of its membarriers), because
  * concurrent containers count on that.
- * The state is shared by all linked objects that the linker lets share it.
+ * All linked objects share the state of the first that has one: each names it in a note (an ELF one), which the others find
+ * when they are loaded. They stay loaded, as the state knows their threads' memory and their code.
  */
 #ifndef FAR_LOCAL_H
 #define FAR_LOCAL_H
 
+#include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -41,7 +43,18 @@ struct far_local_state {
     struct far_local_block *fresh; /* freed since the last look, a stack: only pushed to, and taken as a whole */
 };
 
-__attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0, 0, {{0}}, NULL};
+__attribute__((weak, visibility("hidden"))) struct far_local_state far_local_own_ = {
+    PTHREAD_MUTEX_INITIALIZER, 1, NULL, NULL, NULL, 0, 0, 0, 0, {{0}}, NULL};
+
+/* Where a linked object has its state, and whether it has looked for that of others. Written by its constructors. */
+struct far_local_place {
+    size_t bytes; /* of the state: another one is none to share */
+    struct far_local_state *state;
+    int has_looked;
+};
+__attribute__((weak, used, visibility("hidden"))) struct far_local_place far_local_place_ = {sizeof(struct far_local_state),
+                                                                                             &far_local_own_, 0};
+#define far_local_ (*far_local_place_.state)
 
 /* The library itself, where far memory is refused and FAR_FALLBACK=local, has its own. */
 #ifndef FAR_LOCAL_ALLOC_
@@ -49,6 +62,95 @@ __attribute__((weak)) struct far_local_state far_local_ = {PTHREAD_MUTEX_INITIAL
 #define FAR_LOCAL_FREE_(p) free(p)
 #define FAR_LOCAL_MEMBARRIER_(command) ((int)syscall(SYS_membarrier, (command), 0, 0))
 #endif
+
+/* --- finding the state of others */
+
+/* A note "farshim", type 1: where far_local_place_ is, counted from the 8 bytes that say so. */
+__asm__(".pushsection .note.farshim, \"aG\", @note, far_local_note_, comdat\n"
+        ".balign 4\n"
+        ".long 8, 8, 1\n"
+        ".asciz \"farshim\"\n"
+        ".quad far_local_place_ - .\n"
+        ".popsection");
+
+/* As struct dl_phdr_info begins, and Elf64_Phdr: <link.h> would fill programs with names. */
+struct far_local_segment_ {
+    uint32_t type, flags;
+    uint64_t offset, address, physical, file_bytes, bytes, align;
+};
+struct far_local_object_ {
+    uintptr_t base;
+    const char *name; /* "" of the program */
+    const struct far_local_segment_ *segments;
+    uint16_t n_segments;
+};
+int far_local_each_object_(int (*visit)(struct far_local_object_ *, size_t, void *), void *arg) __asm__("dl_iterate_phdr")
+    __attribute__((weak)); /* as dlsym: static programs do without */
+
+struct far_local_looking_ {
+    struct far_local_place *first; /* of all linked objects */
+    const char *name;              /* of that which looks, NULL: not seen yet */
+};
+
+static inline struct far_local_place *far_local_place_in_(const char *note, const char *end, size_t align)
+{
+    while (end - note >= 12) {
+        uint32_t head[3];
+        const char *name = note + sizeof(head), *content;
+        int64_t distance;
+
+        memcpy(head, note, sizeof(head));
+        if ((size_t)(end - name) < ((head[0] + align - 1) & ~(align - 1)) + head[1])
+            return NULL;
+        content = name + ((head[0] + align - 1) & ~(align - 1));
+        if (head[0] == 8 && head[1] == 8 && head[2] == 1 && !memcmp(name, "farshim", 8)) {
+            memcpy(&distance, content, sizeof(distance));
+            return (struct far_local_place *)(uintptr_t)(content + distance);
+        }
+        note = content + ((head[1] + align - 1) & ~(align - 1));
+    }
+    return NULL;
+}
+
+__attribute__((unused)) static int far_local_visit_(struct far_local_object_ *o, size_t bytes, void *arg)
+{
+    struct far_local_looking_ *l = (struct far_local_looking_ *)arg;
+
+    (void)bytes;
+    for (unsigned i = 0; i < o->n_segments; i++) {
+        const struct far_local_segment_ *s = &o->segments[i];
+        const char *at = (const char *)o->base + s->address;
+        struct far_local_place *p;
+
+        if (s->type == 1 && (uintptr_t)&far_local_place_ - (uintptr_t)at < s->bytes) /* PT_LOAD */
+            l->name = o->name;
+        if (s->type != 4 || l->first) /* PT_NOTE */
+            continue;
+        p = far_local_place_in_(at, at + s->bytes, s->align == 8 ? 8 : 4);
+        if (p && p->bytes == sizeof(struct far_local_state))
+            l->first = p;
+    }
+    return 0;
+}
+
+/* From a constructor: before anything of this linked object uses the state. */
+__attribute__((unused)) static void far_local_find_(void)
+{
+    struct far_local_looking_ l = {NULL, NULL};
+    void *(*open)(const char *, int);
+
+    if (far_local_place_.has_looked || !far_local_each_object_)
+        return;
+    far_local_place_.has_looked = 1;
+    far_local_each_object_(far_local_visit_, &l);
+    if (l.first)
+        far_local_place_.state = l.first->state;
+    if (!l.name || !*l.name || !dlsym)
+        return;
+    *(void **)&open = dlsym((void *)0, "dlopen"); /* to name it would be warned of in static programs */
+    if (open)
+        open(l.name, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
 
 #define FAR_LOCAL_ALIGN_FROM 1024 /* bytes from which objects are aligned to 64; malloc's 16 else */
 #define FAR_LOCAL_BATCH 256 /* blocks, or pages of them, that are freed before it is looked whether they can go */
@@ -162,6 +264,19 @@ __attribute__((unused)) static uint64_t far_local_enter_(struct far_context *c)
     __atomic_store_n(&c->now, now, __ATOMIC_RELAXED);
     far_local_unlock_(&was);
     return now;
+}
+
+/* Whether this thread is in a scope of any linked object. */
+__attribute__((cold, noinline, unused)) static int far_local_is_inside_(void)
+{
+    const void *self = (const void *)pthread_self();
+    sigset_t was = far_local_lock_();
+    int is_inside = 0;
+
+    for (struct far_context *c = far_local_.contexts; c; c = c->next)
+        is_inside |= c->thread == self && c->epoch;
+    far_local_unlock_(&was);
+    return is_inside;
 }
 
 /* This thread makes or frees objects: its end is noticed, also if its first scope is a handler's that interrupts that end. */

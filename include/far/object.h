@@ -40,6 +40,7 @@
  *     then, must not begin with it in a handler.
  *   - Every shared object that uses them takes 64 bytes of the memory for threads that the C library keeps back for dlopen: there
  *     is room for about 25 (the tunable glibc.rtld.optional_static_tls makes more), with -DFAR_DEBUG for one.
+ *     They stay loaded: dlclose does not unload them.
  *   - A handle means something in its process only (and in a forked child, to its copy).
  *   - Threads that are killed by pthread_cancel inside a scope close it when they were compiled with -fexceptions, else
  *     when they end.
@@ -109,7 +110,9 @@ static inline int far_watches_(void)
 
 __attribute__((constructor(102), used)) static void far_stay_(void)
 {
-    if (far_object_abi_() && far_object_abi_()->stay)
+    if (!far_object_abi_())
+        far_local_find_();
+    else if (far_object_abi_()->stay)
         far_object_abi_()->stay(&far_abi_);
 #ifdef FAR_DEBUG
     if (far_watches_())
@@ -306,9 +309,24 @@ static inline struct far_word *far_check_live_(struct far_word *w, const char *f
     return w;
 }
 
+/* Whether the thread is in a scope; it may be one of another linked object, which has called us. */
+__attribute__((cold, noinline, unused)) static int far_is_inside_elsewhere_(void)
+{
+    const struct far_object_abi *abi = far_object_abi_();
+
+    if (!abi)
+        return far_local_is_inside_();
+    return abi->bytes <= offsetof(struct far_object_abi, is_inside) || abi->is_inside();
+}
+
+static inline int far_is_inside_(void)
+{
+    return far_context_.epoch || far_is_inside_elsewhere_();
+}
+
 static inline struct far_word *far_check_(struct far_word *w, const char *file, int line)
 {
-    if (!far_context_.epoch)
+    if (!far_is_inside_())
         far_fail_(file, line, "a far object was dereferenced outside of a scope");
     return far_check_live_(w, file, line);
 }
@@ -584,7 +602,8 @@ static inline void *far_seen_(struct far_word *w, int mode, size_t summed, const
 {
     void *p = far_deref_(far_check_(w, file, line), mode);
 
-    far_seen_note_(w, p, summed, file, line);
+    if (far_context_.epoch) /* the end of another linked object's scope is not seen */
+        far_seen_note_(w, p, summed, file, line);
     return p;
 }
 #define FAR_DEREF_(h, mode, summed) far_seen_((h).word, (mode), (summed), __FILE__, __LINE__)

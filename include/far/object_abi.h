@@ -93,6 +93,8 @@ struct far_object_abi {
     void (*leave)(struct far_context *c, const struct far_seen *seen, size_t n);
     /* This thread's readers of arrays (stream.h), zeroed at first; NULL if those of the library have not so many bytes. */
     struct far_streams *(*streams)(size_t bytes);
+    /* 0: this thread is in no scope of any linked object. Else it is, or that is not known. */
+    int (*is_inside)(void);
 };
 
 #endif
