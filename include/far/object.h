@@ -300,13 +300,19 @@ static inline int far_is_freed_(const struct far_word *w)
            (uint64_t)__atomic_load_n(&w->at, __ATOMIC_RELAXED) >> 60 == FAR_AT_FREE;
 }
 
+/* A use that null is fine for. */
+static inline struct far_word *far_check_use_(struct far_word *w, const char *file, int line)
+{
+    if (w && far_is_freed_(w))
+        far_fail_(file, line, "a far object was used after it had been freed");
+    return w;
+}
+
 static inline struct far_word *far_check_live_(struct far_word *w, const char *file, int line)
 {
     if (!w)
         far_fail_(file, line, "a null handle was used");
-    if (far_is_freed_(w))
-        far_fail_(file, line, "a far object was used after it had been freed");
-    return w;
+    return far_check_use_(w, file, line);
 }
 
 /* Whether the thread is in a scope; it may be one of another linked object, which has called us. */
@@ -439,10 +445,12 @@ __attribute__((noinline, unused)) static void far_seen_end_(void)
 
 #define FAR_CHECK_(w)      far_check_((w), __FILE__, __LINE__)
 #define FAR_CHECK_LIVE_(w) far_check_live_((w), __FILE__, __LINE__)
+#define FAR_CHECK_USE_(w)  far_check_use_((w), __FILE__, __LINE__)
 #define FAR_CHECK_FREE_(w) far_check_free_((w), __FILE__, __LINE__)
 #else
 #define FAR_CHECK_(w)      (w)
 #define FAR_CHECK_LIVE_(w) (w)
+#define FAR_CHECK_USE_(w)  (w)
 #define FAR_CHECK_FREE_(w) (w)
 #endif
 
@@ -635,7 +643,7 @@ static inline void far_prefetch_(struct far_word *const *w, size_t n, int mode)
 
 static inline int far_fetch_one_(struct far_word *w, int mode)
 {
-    return far_fetch_(&w, 1, mode);
+    return w ? far_fetch_(&w, 1, mode) : 0;
 }
 
 static inline void far_prefetch_one_(struct far_word *w, int mode)
@@ -647,7 +655,7 @@ static inline void far_prefetch_one_(struct far_word *w, int mode)
 static inline int far_flush_(struct far_word *w)
 {
     const struct far_object_abi *abi = far_object_abi_();
-    int ret = abi ? abi->flush(w) : 0;
+    int ret = abi && w ? abi->flush(w) : 0;
 
     if (ret < 0)
         errno = -ret;
@@ -673,7 +681,7 @@ static inline void far_weigh_(struct far_word *w, int weight)
 {
     const struct far_object_abi *abi = far_object_abi_();
 
-    if (abi)
+    if (abi && w)
         abi->weigh(w, weight);
 }
 
@@ -681,17 +689,20 @@ static inline int far_is_here_(const struct far_word *w)
 {
     const struct far_object_abi *abi = far_object_abi_();
 
-    return abi ? abi->is_here(w) : 1;
+    return w && (!abi || abi->is_here(w));
 }
+
+/* Of a null handle there is nothing to bring, to put away or to keep: FAR_FETCH and FAR_FLUSH are 0, FAR_IS_HERE is 0, the others
+ * do nothing. FAR_PIN wants an object. */
 
 /* Brings the object here; waits. 0, or -1 with errno EIO: it is lost. Of one above 64 KiB each page comes that is away; those
  * that were first may be away again when the last ones come. */
 #define FAR_FETCH(h)    far_fetch_one_((h).word, FAR_MODE_READ)
-/* Starts to bring it; does not wait, and does nothing while local memory is short, or where the handle is null. */
+/* Starts to bring it; does not wait, and does nothing while local memory is short. */
 #define FAR_PREFETCH(h) far_prefetch_one_((h).word, FAR_MODE_READ)
 /* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope), or
  * EOPNOTSUPP (above 64 KiB: pages go by themselves). */
-#define FAR_FLUSH(h)    far_flush_(FAR_CHECK_LIVE_((h).word))
+#define FAR_FLUSH(h)    far_flush_(FAR_CHECK_USE_((h).word))
 /* A pointer that is valid until FAR_UNPIN, in scopes and outside. NULL with errno: EIO lost, EAGAIN more than 127 pins. */
 #define FAR_PIN(h)      ((FAR_TYPE_OF_(h) *)far_pin_(FAR_CHECK_LIVE_((h).word), FAR_MODE_WRITE))
 #define FAR_UNPIN(h)    far_unpin_(FAR_CHECK_LIVE_((h).word))

@@ -415,6 +415,25 @@ static void flush__and_back(void **state)
     FAR_FREE(p);
 }
 
+/* Of the last one's `next`. */
+static void null__has_nothing_to_do(void **state)
+{
+    FAR(chain) last;
+
+    assert_true(FAR_NEW(last, chain));
+    FAR_SCOPE {
+        FAR(chain) none = FAR_R(last)->next;
+
+        assert_int_equal(FAR_FETCH(none), 0);
+        FAR_PREFETCH(none);
+        FAR_HOT(none);
+        FAR_COLD(none);
+        assert_int_equal(FAR_FLUSH(none), 0);
+        assert_int_equal(FAR_IS_HERE(none), 0);
+    }
+    FAR_FREE(last);
+}
+
 static void large(void **state)
 {
     static const size_t sizes[] = {1 << 20, 100 << 20, 1 << 30}, steps[] = {8, 1 << 16 | 8, 10 << 16 | 8};
@@ -1042,6 +1061,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(free__after_scopes),
         cmocka_unit_test(pin__across_evictions),
         cmocka_unit_test(flush__and_back),
+        cmocka_unit_test(null__has_nothing_to_do),
         cmocka_unit_test(large),
         cmocka_unit_test(scope__beyond_local_memory),
         cmocka_unit_test(scopes__left),

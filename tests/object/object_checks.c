@@ -19,6 +19,11 @@ static void is_right(void *arg)
     }
     FAR_SET_NULL(p);
     FAR_FREE(p);
+    FAR_HOT(p);
+    FAR_COLD(p);
+    FAR_PREFETCH(p);
+    if (FAR_FETCH(p) || FAR_FLUSH(p) || FAR_IS_HERE(p))
+        abort();
     if (FAR_PIN(live))
         FAR_UNPIN(live);
 }
