@@ -526,15 +526,12 @@ struct far_hash_spare {
     struct far_word *gone;  /* a group that was left */
 };
 
-/* Whether s has an object of at least `bytes`, ours alone: then *g is it. */
-static inline bool far_hash_spare_(struct far_hash_spare *s, uint32_t live, int mode, far_hash_group **g)
+/* The object of s, ours alone, if it has one with room for so many live bytes; else NULL. */
+static inline far_hash_group *far_hash_spare_(struct far_hash_spare *s, uint32_t live, int mode)
 {
     s->need = far_hash_group_size_(live);
     s->wanted = !s->need || !s->word || s->bytes < sizeof(far_hash_group) + live;
-    if (s->wanted)
-        return false;
-    *g = (far_hash_group *)far_deref_(s->word, mode | FAR_MODE_WRITE);
-    return true;
+    return s->wanted ? NULL : (far_hash_group *)far_deref_(s->word, mode | FAR_MODE_WRITE);
 }
 
 /* Makes the spare object large enough, if it was not. 0 or -1 with errno. */
@@ -673,7 +670,8 @@ static inline int far_hash_try_put_(struct far_hash *h, struct far_hash_put_ *p)
         return far_hash_put_done_(h, p);
     }
     at = p->search.slot ? p->search.at : UINT32_MAX;
-    if (!far_hash_spare_(&p->spare, far_hash_live_(g, 0, 0, at) + far_hash_room_(p->slot), p->search.mode, &to))
+    to = far_hash_spare_(&p->spare, far_hash_live_(g, 0, 0, at) + far_hash_room_(p->slot), p->search.mode);
+    if (!to)
         return FAR_HASH_MORE_;
     if (!far_hash_lock_(g, version))
         return FAR_HASH_AGAIN_;
@@ -758,12 +756,12 @@ static inline int far_hash_try_split_(struct far_hash *h, uint32_t n, struct far
     struct far_word **place = far_hash_place_(h, index), *w;
     far_hash_group *g = far_hash_find_group_(h, index, FAR_MODE_WRITE, &w), *a, *b;
     uint64_t version = __atomic_load_n(&g->lock, __ATOMIC_ACQUIRE);
-    bool ready;
 
     if (version & (FAR_HASH_LOCKED_ | FAR_HASH_MOVED_))
         return FAR_HASH_AGAIN_;
-    ready = far_hash_spare_(low, far_hash_live_(g, index, bits + 1, UINT32_MAX), 0, &a);
-    if (!far_hash_spare_(high, far_hash_live_(g, n, bits + 1, UINT32_MAX), 0, &b) || !ready)
+    a = far_hash_spare_(low, far_hash_live_(g, index, bits + 1, UINT32_MAX), 0);
+    b = far_hash_spare_(high, far_hash_live_(g, n, bits + 1, UINT32_MAX), 0);
+    if (!a || !b)
         return FAR_HASH_MORE_;
     if (!far_hash_lock_(g, version))
         return FAR_HASH_AGAIN_;
@@ -791,7 +789,8 @@ static inline int far_hash_try_merge_(struct far_hash *h, uint32_t n, struct far
 
     if ((version | version_from) & (FAR_HASH_LOCKED_ | FAR_HASH_MOVED_))
         return FAR_HASH_AGAIN_;
-    if (!far_hash_spare_(s, far_hash_live_(g, 0, 0, UINT32_MAX) + far_hash_live_(g_from, 0, 0, UINT32_MAX), 0, &to))
+    to = far_hash_spare_(s, far_hash_live_(g, 0, 0, UINT32_MAX) + far_hash_live_(g_from, 0, 0, UINT32_MAX), 0);
+    if (!to)
         return FAR_HASH_MORE_;
     if (!far_hash_lock_(g, version))
         return FAR_HASH_AGAIN_;
@@ -873,7 +872,8 @@ static inline int far_hash_try_remove_(struct far_hash *h, struct far_hash_remov
     if (g->bytes <= 128 || __atomic_load_n(&g->dead, __ATOMIC_RELAXED) < g->bytes / 2)
         return 0;
     far_deref_(w, r->search.mode | FAR_MODE_WRITE);
-    if (!far_hash_spare_(&r->spare, far_hash_live_(g, 0, 0, UINT32_MAX), r->search.mode, &to))
+    to = far_hash_spare_(&r->spare, far_hash_live_(g, 0, 0, UINT32_MAX), r->search.mode);
+    if (!to)
         return FAR_HASH_MORE_;
     if (!far_hash_lock_(g, version))
         return FAR_HASH_AGAIN_;

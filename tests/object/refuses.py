@@ -5,6 +5,8 @@ must not compile: so that it fails because of the mistake. C compilers compile a
 
 All the right lines of a group are compiled at once, each in a function of its own, and so are all the wrong ones, where every case
 must be named by an error. One that is not named is looked at by itself: an error before it may have hidden it.
+
+And programs that are right must compile without a warning where the compiler optimizes, as it finds others then.
 """
 import re
 import subprocess
@@ -173,10 +175,26 @@ FAR_PLAIN(dies);
 ])
 
 
-def compile_program(compiler, include, program, *flags):
+OPTIMIZED = """
+#include <far/hash.h>
+int main(void)
+{
+    struct far_hash *h = far_hash_new(NULL);
+    int id = 5;
+    char name[64];
+
+    if (!h || far_hash_put(h, &id, sizeof(id), "Ada", 3, 0) < 0)
+        return 1;
+    far_hash_remove(h, &id, sizeof(id), 0);
+    return (int)far_hash_get(h, &id, sizeof(id), name, sizeof(name), 0);
+}
+"""
+
+
+def compile_program(compiler, include, program, *flags, what="-fsyntax-only"):
     language = ["-x", "c++", "-std=gnu++17"] if "++" in compiler else ["-x", "c", "-std=gnu11"]
     limit = "-ferror-limit=0" if "clang" in compiler else "-fmax-errors=0"
-    return subprocess.run([compiler, *language, "-fsyntax-only", limit, *flags, "-I", include, "-"], input=program,
+    return subprocess.run([compiler, *language, what, limit, *flags, "-I", include, "-"], input=program,
                           capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
 
 
@@ -198,6 +216,15 @@ def check(compiler, include, group):
     return wrong
 
 
+def check_optimized(compiler, include):
+    wrong = []
+    for flags in ("-O1", "-O3"):
+        done = compile_program(compiler, include, OPTIMIZED, "-Wall", "-Werror", "-o", "/dev/null", flags, what="-S")
+        if done.returncode:
+            wrong.append("%s: what is right does not compile:\n%s" % (flags, done.stderr))
+    return wrong
+
+
 def main():
     include, compilers = sys.argv[1], sys.argv[2:]
     tried, failed = 0, False
@@ -205,6 +232,10 @@ def main():
         for group in (HANDLES, TYPES, CONTAINERS) + ((NOT_BYTES,) if "++" in compiler else ()):
             tried += len(group.cases)
             for sentence in check(compiler, include, group):
+                print("%s: %s" % (compiler, sentence))
+                failed = True
+        if "clang" not in compiler: # which warns of nothing that it finds by optimizing
+            for sentence in check_optimized(compiler, include):
                 print("%s: %s" % (compiler, sentence))
                 failed = True
     print("%d cases tried" % tried)
