@@ -52,8 +52,8 @@ void far_reap_release(void)
     far_limbo_clear(&rp.waiting);
 }
 
-/* Nobody can reach what it owned by way of it any more, so that needs no grace period of its own. */
-static void free_named(const char *field, uint32_t count)
+/* Nobody can reach what it owned by way of it any more, so that needs no grace period of its own. type: the owner's. */
+static void free_named(const char *field, uint32_t count, const char *type)
 {
     for (uint32_t k = 0; k < count; k++) {
         struct far_word *w;
@@ -62,7 +62,8 @@ static void free_named(const char *field, uint32_t count)
         if (!w)
             continue;
         if (far_atomic_or_relaxed(&w->pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
-            far_die("the far object %p was freed twice: it had two owners, or was freed before its owner", (void *)w);
+            far_die("the far object %p, which a %s owned, was freed twice: it had two owners, was freed before its owner, or owned "
+                    "itself by way of others", (void *)w, type);
         far_limbo_push(&rp.dead, far_words_index(w), 1);
     }
 }
@@ -77,7 +78,7 @@ static void free_owned(const void *p, uint32_t info)
         bytes = far_info_bytes(info);
     for (uint32_t at = 0; n && at + bytes <= far_info_bytes(info); at += bytes)
         for (uint32_t f = 0; f < n; f++)
-            free_named((const char *)p + at + fields[f].offset, fields[f].count);
+            free_named((const char *)p + at + fields[f].offset, fields[f].count, far_types_name(far_info_type(info)));
 }
 
 static void done_with(struct far_word *w)

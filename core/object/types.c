@@ -10,11 +10,13 @@
 #include "core/object/word.h"
 
 #define FIELDS_MOST (64u << 10)
+#define NAME_MOST   40u
 
 static struct {
     struct far_mutex lock;
     struct {
         uint32_t first, count, bytes;
+        char name[NAME_MOST];   /* what fits, with its zero */
     } types[FAR_TYPES_MOST];    /* [1, n]; written under the lock before the number is told */
     struct far_field *fields;   /* room for FIELDS_MOST; a descriptor may be unloaded with its library */
     uint32_t n, n_fields;
@@ -40,6 +42,7 @@ static int add_locked(const struct far_type *t)
     ty.types[ty.n].first = ty.n_fields;
     ty.types[ty.n].count = t->n_fields;
     ty.types[ty.n].bytes = t->bytes;
+    memcpy(ty.types[ty.n].name, t->name, strnlen(t->name, NAME_MOST - 1));
     ty.n_fields += t->n_fields;
     return (int)ty.n;
 }
@@ -68,6 +71,11 @@ uint32_t far_types_fields(uint32_t number, const struct far_field **fields, uint
     *bytes = ty.types[number].bytes;
     *fields = &ty.fields[ty.types[number].first];
     return ty.types[number].count;
+}
+
+const char *far_types_name(uint32_t number)
+{
+    return ty.types[number].name;
 }
 
 void far_types_lock(void)

@@ -12,6 +12,8 @@ struct far_field;
 int far_types_number(struct far_type *type);
 /* Its owned fields, how many; and the size of one of that type, of which an object may hold several. */
 uint32_t far_types_fields(uint32_t number, const struct far_field **fields, uint32_t *bytes);
+/* Its name, of those that share it that which came first. Not for 0. */
+const char *far_types_name(uint32_t number);
 void far_types_lock(void);
 void far_types_unlock(void);
 

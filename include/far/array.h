@@ -48,7 +48,7 @@
  * Errors. FAR_ARRAY_NEW is false, with errno ENOMEM, or EINVAL for an empty array. FAR_ARRAY_READ and _WRITE return -1 with
  * errno EINVAL (items that are not there), EIO (lost with their node; items before them may have been copied). FAR_AT and
  * FAR_RUN on what is lost end the program, as FAR_R does. Indices are not checked, unless the program is built with
- * -DFAR_DEBUG: then an index out of bounds, or outside of a scope, ends it with file and line.
+ * -DFAR_DEBUG: then an index out of bounds, use outside of a scope, and use of an array that was freed end it with file and line.
  */
 #ifndef FAR_ARRAY_H
 #define FAR_ARRAY_H
@@ -201,7 +201,8 @@ __attribute__((unused)) static void far_array_free_(struct far_word *words, size
     __extension__({                                                                                                \
         __typeof__(a) far_gone_ = (a);                                                                             \
         FAR_STATIC_ASSERT_(FAR_IS_TYPE_(far_gone_.type_, T *), "an array of this type");                           \
-        far_array_free_(far_gone_.words, far_array_size_(far_gone_.extent, FAR_ARRAY_RANK_(far_gone_)), sizeof(T),   \
+        far_array_free_(FAR_CHECK_FREE_(far_gone_.words),                                                          \
+                        far_array_size_(far_gone_.extent, FAR_ARRAY_RANK_(far_gone_)), sizeof(T),                  \
                         FAR_ARRAY_SHIFT_(far_gone_), &far_type_##T);                                               \
     })
 
@@ -250,7 +251,8 @@ __attribute__((cold, noinline, unused)) static void *far_array_touch_(struct far
 #define FAR_ARRAY_PREFETCH(a, first, count, stride)                                                                \
     __extension__({                                                                                                \
         __typeof__(a) far_ask_ = (a);                                                                              \
-        far_array_prefetch_(far_ask_.words, far_array_size_(far_ask_.extent, FAR_ARRAY_RANK_(far_ask_)),             \
+        far_array_prefetch_(FAR_CHECK_USE_(far_ask_.words),                                                        \
+                            far_array_size_(far_ask_.extent, FAR_ARRAY_RANK_(far_ask_)),                           \
                             FAR_ARRAY_SHIFT_(far_ask_), (first), (count), (stride));                               \
     })
 __attribute__((unused)) static void far_array_prefetch_(struct far_word *words, size_t n, unsigned shift, size_t first,
@@ -281,8 +283,17 @@ __attribute__((unused)) static void far_array_prefetch_(struct far_word *words, 
 
 /* --- access */
 
-static inline __attribute__((always_inline)) void *far_array_at_(struct far_word *words, size_t n, size_t bytes,
-                                                                 unsigned shift, size_t i, int mode)
+/* What is seen is the chunk, at p. */
+FAR_INLINE_ void far_array_seen_(const char *file, int line, struct far_word *w, const void *p, size_t n, size_t bytes,
+                                 unsigned shift, int mode)
+{
+    size_t per = (size_t)1 << shift;
+
+    FAR_SEEN_NOTE_(w, p, mode & FAR_MODE_WRITE ? 0 : (n < per ? n : per) * bytes, file, line);
+}
+
+static inline __attribute__((always_inline)) void *far_array_at_(const char *file, int line, struct far_word *words, size_t n,
+                                                                 size_t bytes, unsigned shift, size_t i, int mode)
 {
     struct far_word *w = &words[i >> shift];
     int64_t at = far_at_for_(__atomic_load_n(&w->at, FAR_ORDER_ADDRESS_), mode);
@@ -290,12 +301,13 @@ static inline __attribute__((always_inline)) void *far_array_at_(struct far_word
     if (__builtin_expect(at < 0, 0))
         at = (int64_t)far_array_touch_(words, n, bytes, shift, i, mode);
     far_note_write_(w, mode);
+    far_array_seen_(file, line, w, (void *)at, n, bytes, shift, mode);
     return (char *)at + (i & (((size_t)1 << shift) - 1)) * bytes;
 }
 
 /* With FAR_MODE_NT nothing tells first touches from others: each counts. */
-static inline __attribute__((always_inline)) void *far_array_run_(struct far_word *words, size_t n, size_t bytes,
-                                                                  unsigned shift, size_t i, size_t *run, int mode)
+static inline __attribute__((always_inline)) void *far_array_run_(const char *file, int line, struct far_word *words, size_t n,
+                                                                  size_t bytes, unsigned shift, size_t i, size_t *run, int mode)
 {
     size_t per = (size_t)1 << shift, offset = i & (per - 1);
     struct far_word *w = &words[i >> shift];
@@ -310,6 +322,7 @@ static inline __attribute__((always_inline)) void *far_array_run_(struct far_wor
     if ((mode & FAR_MODE_NT) || __builtin_expect(at < 0, 0))
         at = (int64_t)far_array_touch_(words, n, bytes, shift, i, mode);
     far_note_write_(w, mode);
+    far_array_seen_(file, line, w, (void *)at, n, bytes, shift, mode);
     return (char *)at + offset * bytes;
 }
 
@@ -318,15 +331,17 @@ static inline __attribute__((always_inline)) void *far_array_run_(struct far_wor
         __typeof__(a) far_at_ = (a);                                                                               \
         FAR_ARRAY_RANKED_(far_at_, __VA_ARGS__);                                                                   \
         FAR_CHUNK_SCOPE_CHECK_();                                                                                  \
-        far_array_at_(far_at_.words, far_array_size_(far_at_.extent, FAR_ARRAY_RANK_(far_at_)),                    \
-                      sizeof(*far_at_.type_), FAR_ARRAY_SHIFT_(far_at_), FAR_INDEX_(far_at_, __VA_ARGS__), mode);    \
+        far_array_at_(__FILE__, __LINE__, FAR_CHECK_USE_(far_at_.words),                                           \
+                      far_array_size_(far_at_.extent, FAR_ARRAY_RANK_(far_at_)), sizeof(*far_at_.type_),           \
+                      FAR_ARRAY_SHIFT_(far_at_), FAR_INDEX_(far_at_, __VA_ARGS__), mode);                          \
     })
 #define FAR_ARRAY_RUN_(a, i, n, mode)                                                                              \
     __extension__({                                                                                                \
         __typeof__(a) far_run_ = (a);                                                                              \
         FAR_CHUNK_SCOPE_CHECK_();                                                                                  \
-        far_array_run_(far_run_.words, far_array_size_(far_run_.extent, FAR_ARRAY_RANK_(far_run_)),                  \
-                       sizeof(*far_run_.type_), FAR_ARRAY_SHIFT_(far_run_), (i), (n), mode);                       \
+        far_array_run_(__FILE__, __LINE__, FAR_CHECK_USE_(far_run_.words),                                         \
+                       far_array_size_(far_run_.extent, FAR_ARRAY_RANK_(far_run_)), sizeof(*far_run_.type_),       \
+                       FAR_ARRAY_SHIFT_(far_run_), (i), (n), mode);                                                \
     })
 
 /* FAR_AT(a, i, ...): a pointer to an item, valid until the scope ends; to const but for FAR_AT_W. _NT as for FAR_R_NT. */
@@ -402,7 +417,8 @@ __attribute__((unused)) static int far_array_copy_(struct far_word *words, size_
 }
 
 #define FAR_ARRAY_COPY_(a, first, count, out, in, mode)                                                            \
-    far_array_copy_(far_copy_.words, far_array_size_(far_copy_.extent, FAR_ARRAY_RANK_(far_copy_)),                    \
+    far_array_copy_(FAR_CHECK_USE_(far_copy_.words),                                                               \
+                    far_array_size_(far_copy_.extent, FAR_ARRAY_RANK_(far_copy_)),                                 \
                     sizeof(*far_copy_.type_), FAR_ARRAY_SHIFT_(far_copy_), (first), (count), (out), (in), (mode))
 #define FAR_ARRAY_READ_(a, first, count, to, mode)                                                                 \
     __extension__({                                                                                                \

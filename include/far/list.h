@@ -363,10 +363,13 @@ __attribute__((unused)) static void far_list_free_(struct far_list *l)
     })
 
 /* A pointer to the item, valid until the scope ends; NULL with errno. */
-#define FAR_LIST_FRONT(l)   ((const FAR_TYPE_OF_(l) *)far_list_at_end_(&(l).list, 1, FAR_MODE_READ))
-#define FAR_LIST_BACK(l)    ((const FAR_TYPE_OF_(l) *)far_list_at_end_(&(l).list, 0, FAR_MODE_READ))
-#define FAR_LIST_FRONT_W(l) ((FAR_TYPE_OF_(l) *)far_list_at_end_(&(l).list, 1, FAR_MODE_WRITE))
-#define FAR_LIST_BACK_W(l)  ((FAR_TYPE_OF_(l) *)far_list_at_end_(&(l).list, 0, FAR_MODE_WRITE))
+#define FAR_LIST_FRONT(l)   ((const FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(l, 1, FAR_MODE_READ))
+#define FAR_LIST_BACK(l)    ((const FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(l, 0, FAR_MODE_READ))
+#define FAR_LIST_FRONT_W(l) ((FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(l, 1, FAR_MODE_WRITE))
+#define FAR_LIST_BACK_W(l)  ((FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(l, 0, FAR_MODE_WRITE))
+
+#define FAR_LIST_END_ITEM_(l, front, mode)                                                                         \
+    (FAR_CHUNK_SCOPE_CHECK_(), far_list_at_end_(&(l).list, (front), (mode)))
 
 /* Frees all items. */
 #define FAR_LIST_FREE(l) far_list_free_(&(l).list)

@@ -340,11 +340,34 @@ __attribute__((unused)) static uint64_t far_local_oldest_(void)
     return oldest;
 }
 
-/* For FAR_DEBUG. */
-static inline void far_local_mark_(struct far_local_block *b)
+/* Whether it was freed before; it may still be pinned. */
+static inline int far_local_mark_(struct far_local_block *b)
 {
-    for (size_t i = 0; i < b->count; i++)
-        b->words[i].pins = 0x80;
+    for (size_t i = 1; i < b->count; i++)
+        b->words[i].pins = FAR_PINS_FREED;
+    return __atomic_fetch_or(&b->words[0].pins, (uint8_t)FAR_PINS_FREED, __ATOMIC_RELAXED) & FAR_PINS_FREED;
+}
+
+/* 0, or -1 with errno. Pins are counted as the library does, and keep nothing here. */
+__attribute__((unused)) static int far_local_pin_(struct far_word *w)
+{
+    uint8_t pins = __atomic_load_n(&w->pins, __ATOMIC_RELAXED);
+
+    do
+        if ((pins & FAR_PINS_MOST) == FAR_PINS_MOST) {
+            errno = EAGAIN;
+            return -1;
+        }
+    while (!__atomic_compare_exchange_n(&w->pins, &pins, (uint8_t)(pins + 1), 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return 0;
+}
+
+__attribute__((unused)) static void far_local_unpin_(struct far_word *w)
+{
+    if (!(__atomic_fetch_sub(&w->pins, (uint8_t)1, __ATOMIC_RELAXED) & FAR_PINS_MOST)) {
+        fprintf(stderr, "the far object %p was unpinned, and is not pinned\n", (void *)w);
+        abort();
+    }
 }
 
 /* Appends what a field of the block owns, as freed with it: no scope can reach it any more by way of its owner. */
@@ -358,11 +381,11 @@ static inline void far_local_free_named_(struct far_local_block *b, const char *
         if (!w)
             continue;
         owned = (struct far_local_block *)((char *)w - offsetof(struct far_local_block, words));
-        if (owned->words[0].pins & 0x80) {
-            fprintf(stderr, "the far object %p was freed twice: it had two owners, or was freed before its owner\n", (void *)w);
+        if (far_local_mark_(owned)) {
+            fprintf(stderr, "the far object %p, which a %s owned, was freed twice: it had two owners, was freed before its "
+                    "owner, or owned itself by way of others\n", (void *)w, b->type->name);
             abort();
         }
-        far_local_mark_(owned);
         owned->next = b->next;
         b->next = owned;
     }
@@ -485,11 +508,10 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
 
     far_local_note_thread_();
     (void)count;
-    if (b->words[0].pins & 0x80) { /* it is in a list: that would become a ring */
+    if (far_local_mark_(b)) { /* it is in a list: that would become a ring */
         fprintf(stderr, "the far object %p was freed twice\n", (void *)w);
         abort();
     }
-    far_local_mark_(b);
     b->next = __atomic_load_n(&far_local_.fresh, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&far_local_.fresh, &b->next, b, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ;

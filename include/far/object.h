@@ -48,10 +48,15 @@
  * Objects of up to 64 KiB move as a whole. Larger ones, up to 1 GiB, are far memory by pages (as from FAR_REGION):
  * what is touched comes.
  *
- * -DFAR_DEBUG in the program's build ends it with file and line at: a dereference outside of a scope, or of a null handle; use
- * after free, and a second free (see below); and, when the scope ends, at an FAR_R whose object was clean and was written to
- * nonetheless (the first 32 in a scope, of up to 4 KiB; the type must be complete); and at use of a pointer whose scope has ended (the first 32 in a scope; needs the library; a sample, since what the
- * scope saw is fetched again by the next one: at most about a fifth of a thread's time goes into it).
+ * -DFAR_DEBUG in the program's build ends it with file and line at
+ *   - a dereference outside of a scope, or of a null handle; an FAR_UNPIN too many;
+ *   - use after free, also by hints, and a second free (see below);
+ *   - when the scope ends, an FAR_R whose object was clean and was written to nonetheless (of the first 32 in a scope; up to
+ *     4 KiB; the type must be complete);
+ *   - use of a pointer whose scope has ended (of the first 32 in a scope; objects of up to 64 KiB; needs the library; a sample,
+ *     since what the scope saw is fetched again by the next one: at most about a fifth of a thread's time goes into it).
+ * For the last two FAR_AT and FAR_RUN of arrays count as FAR_R, with chunks for objects; items of lists are not watched. Two
+ * owners of one object, or owners in a ring, are told of when the last one is freed, by the name of their type.
  *
  * In such a program what a handle points to names no other object for long after it was freed: not before 4 million more were
  * freed, or as many as take a 16th of FAR_LOCAL at 16 bytes each, or that sixteenth would pass the limit; without the library
@@ -278,7 +283,6 @@ template <typename F, size_t n> struct far_handles_<F[n]> {
 
 /* --- checks: with -DFAR_DEBUG in the program's build (in all of it or a part) mistakes end the program with file and line */
 
-#define FAR_FREED_ 0x80 /* in far_word.pins */
 
 __attribute__((cold, noinline, noreturn, unused)) static void far_fail_(const char *file, int line, const char *what)
 {
@@ -296,8 +300,13 @@ __attribute__((cold, noinline, noreturn, unused)) static void far_fail_at_(const
 /* A freed word is known as such until it names another object: with FAR_DEBUG that takes long (words.h, local.h). */
 static inline int far_is_freed_(const struct far_word *w)
 {
-    return (__atomic_load_n(&w->pins, __ATOMIC_RELAXED) & FAR_FREED_) ||
+    return (__atomic_load_n(&w->pins, __ATOMIC_RELAXED) & FAR_PINS_FREED) ||
            (uint64_t)__atomic_load_n(&w->at, __ATOMIC_RELAXED) >> 60 == FAR_AT_FREE;
+}
+
+static inline int far_is_pinned_(const struct far_word *w)
+{
+    return (__atomic_load_n(&w->pins, __ATOMIC_RELAXED) & FAR_PINS_MOST) != 0;
 }
 
 /* A use that null is fine for. */
@@ -335,6 +344,14 @@ static inline struct far_word *far_check_(struct far_word *w, const char *file, 
     if (!far_is_inside_())
         far_fail_(file, line, "a far object was dereferenced outside of a scope");
     return far_check_live_(w, file, line);
+}
+
+static inline struct far_word *far_check_unpin_(struct far_word *w, const char *file, int line)
+{
+    far_check_live_(w, file, line);
+    if (!far_is_pinned_(w))
+        far_fail_(file, line, "a far object was unpinned that is not pinned");
+    return w;
 }
 
 static inline struct far_word *far_check_free_(struct far_word *w, const char *file, int line)
@@ -443,15 +460,21 @@ __attribute__((noinline, unused)) static void far_seen_end_(void)
     far_sight_set_busy_(0);
 }
 
+/* The end of another linked object's scope would not be seen. */
+#define FAR_SEEN_NOTE_(w, p, summed, file, line)                                                                   \
+    (far_context_.epoch ? far_seen_note_((w), (p), (summed), (file), (line)) : (void)0)
 #define FAR_CHECK_(w)      far_check_((w), __FILE__, __LINE__)
 #define FAR_CHECK_LIVE_(w) far_check_live_((w), __FILE__, __LINE__)
 #define FAR_CHECK_USE_(w)  far_check_use_((w), __FILE__, __LINE__)
 #define FAR_CHECK_FREE_(w) far_check_free_((w), __FILE__, __LINE__)
+#define FAR_CHECK_UNPIN_(w) far_check_unpin_((w), __FILE__, __LINE__)
 #else
+#define FAR_SEEN_NOTE_(w, p, summed, file, line) ((void)(w), (void)(p), (void)(summed), (void)(file), (void)(line))
 #define FAR_CHECK_(w)      (w)
 #define FAR_CHECK_LIVE_(w) (w)
 #define FAR_CHECK_USE_(w)  (w)
 #define FAR_CHECK_FREE_(w) (w)
+#define FAR_CHECK_UNPIN_(w) (w)
 #endif
 
 /* --- life */
@@ -610,8 +633,7 @@ static inline void *far_seen_(struct far_word *w, int mode, size_t summed, const
 {
     void *p = far_deref_(far_check_(w, file, line), mode);
 
-    if (far_context_.epoch) /* the end of another linked object's scope is not seen */
-        far_seen_note_(w, p, summed, file, line);
+    FAR_SEEN_NOTE_(w, p, summed, file, line);
     return p;
 }
 #define FAR_DEREF_(h, mode, summed) far_seen_((h).word, (mode), (summed), __FILE__, __LINE__)
@@ -666,7 +688,7 @@ static inline void *far_pin_(struct far_word *w, int mode)
 {
     const struct far_object_abi *abi = far_object_abi_();
 
-    return abi ? abi->pin(w, mode) : far_deref_(w, mode);
+    return abi ? abi->pin(w, mode) : far_local_pin_(w) < 0 ? NULL : far_deref_(w, mode);
 }
 
 static inline void far_unpin_(struct far_word *w)
@@ -675,6 +697,8 @@ static inline void far_unpin_(struct far_word *w)
 
     if (abi)
         abi->unpin(w);
+    else
+        far_local_unpin_(w);
 }
 
 static inline void far_weigh_(struct far_word *w, int weight)
@@ -697,20 +721,20 @@ static inline int far_is_here_(const struct far_word *w)
 
 /* Brings the object here; waits. 0, or -1 with errno EIO: it is lost. Of one above 64 KiB each page comes that is away; those
  * that were first may be away again when the last ones come. */
-#define FAR_FETCH(h)    far_fetch_one_((h).word, FAR_MODE_READ)
+#define FAR_FETCH(h)    far_fetch_one_(FAR_CHECK_USE_((h).word), FAR_MODE_READ)
 /* Starts to bring it; does not wait, and does nothing while local memory is short. */
-#define FAR_PREFETCH(h) far_prefetch_one_((h).word, FAR_MODE_READ)
+#define FAR_PREFETCH(h) far_prefetch_one_(FAR_CHECK_USE_((h).word), FAR_MODE_READ)
 /* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope), or
  * EOPNOTSUPP (above 64 KiB: pages go by themselves). */
 #define FAR_FLUSH(h)    far_flush_(FAR_CHECK_USE_((h).word))
 /* A pointer that is valid until FAR_UNPIN, in scopes and outside. NULL with errno: EIO lost, EAGAIN more than 127 pins. */
 #define FAR_PIN(h)      ((FAR_TYPE_OF_(h) *)far_pin_(FAR_CHECK_LIVE_((h).word), FAR_MODE_WRITE))
-#define FAR_UNPIN(h)    far_unpin_(FAR_CHECK_LIVE_((h).word))
+#define FAR_UNPIN(h)    far_unpin_(FAR_CHECK_UNPIN_((h).word))
 /* Hints, good until its next use: keep it longer than its use tells; let it go first. */
-#define FAR_HOT(h)      far_weigh_((h).word, FAR_WEIGHT_HOT)
-#define FAR_COLD(h)     far_weigh_((h).word, FAR_WEIGHT_COLD)
+#define FAR_HOT(h)      far_weigh_(FAR_CHECK_USE_((h).word), FAR_WEIGHT_HOT)
+#define FAR_COLD(h)     far_weigh_(FAR_CHECK_USE_((h).word), FAR_WEIGHT_COLD)
 /* 1 if a dereference would not fetch now. For tests and statistics. */
-#define FAR_IS_HERE(h)  far_is_here_((h).word)
+#define FAR_IS_HERE(h)  far_is_here_(FAR_CHECK_USE_((h).word))
 
 /* Types that come declared. */
 FAR_PLAIN(char);

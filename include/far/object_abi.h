@@ -51,6 +51,9 @@ struct far_seen {
 
 struct far_streams;
 
+/* far_word.pins. */
+#define FAR_PINS_MOST 127
+#define FAR_PINS_FREED 128
 #define FAR_SEEN_MOST 32 /* of them that are remembered in a scope */
 /* The upper four bits of far_word.at. */
 #define FAR_AT_FREE 14 /* there is no object */

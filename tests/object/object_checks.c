@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
+#include "far/array.h"
 #include "tests/object/api_rig.h"
 
 static FAR(page) live;
@@ -133,6 +134,91 @@ static void pin_after_free(void *arg)
     FAR_PIN(live); /* @pin_after_free */
 }
 
+static void fetch_after_free(void *arg)
+{
+    FAR_FREE(live);
+    if (FAR_FETCH(live)) /* @fetch_after_free */
+        abort();
+}
+
+static void prefetch_after_free(void *arg)
+{
+    FAR_FREE(live);
+    FAR_PREFETCH(live); /* @prefetch_after_free */
+}
+
+static void hot_after_free(void *arg)
+{
+    FAR_FREE(live);
+    FAR_HOT(live); /* @hot_after_free */
+}
+
+static void cold_after_free(void *arg)
+{
+    FAR_FREE(live);
+    FAR_COLD(live); /* @cold_after_free */
+}
+
+static void look_after_free(void *arg)
+{
+    FAR_FREE(live);
+    if (FAR_IS_HERE(live)) /* @look_after_free */
+        _exit(1);
+}
+
+static void unpin_twice(void *arg)
+{
+    FAR_PIN(live);
+    FAR_UNPIN(live);
+    FAR_UNPIN(live); /* @unpin_twice */
+}
+
+typedef struct ring ring;
+FAR_DECLARE(ring);
+struct ring {
+    FAR(ring) next;
+};
+FAR_TYPE(ring, next);
+
+/* Frees are what looks for what can be given back, without the library. */
+static void free_one_of(FAR(ring) first)
+{
+    FAR_FREE(first);
+    for (int i = 0; i < 30000; i++) {
+        FAR(int) other;
+
+        if (!FAR_NEW(other, int))
+            abort();
+        FAR_FREE(other);
+        if (i > 1000)
+            rig_nap();
+    }
+}
+
+static void two_owners(void *arg)
+{
+    FAR(ring) r[3];
+
+    for (int i = 0; i < 3; i++)
+        if (!FAR_NEW(r[i], ring))
+            abort();
+    FAR_SCOPE
+        FAR_W(r[0])->next = FAR_W(r[1])->next = r[2];
+    FAR_FREE(r[0]);
+    free_one_of(r[1]);
+}
+
+static void owners_in_a_ring(void *arg)
+{
+    FAR(ring) r;
+
+    if (!FAR_NEW(r, ring))
+        abort();
+    FAR_SCOPE
+        FAR_W(r)->next = r;
+    free_one_of(r);
+}
+
 /* The object is clean: it was away. Without the library it is clean as long as nobody wrote to it. */
 static void write_through_read(void *arg)
 {
@@ -251,6 +337,23 @@ static void write_kept(void *arg)
     keep_and_use(true);
 }
 
+static void use_kept_item(void *arg)
+{
+    volatile int sum = 0;
+    FAR_ARRAY(int) a;
+    const int *item;
+
+    if (!FAR_ARRAY_NEW(a, int, 5000))
+        abort();
+    for (int i = 0; i < 20; i++) {
+        FAR_SCOPE
+            item = FAR_AT(a, 3000); /* @item */
+        sum += *item;
+        rig_nap();
+    }
+    _exit(0);
+}
+
 /* Inherited from a parent in whom its scope had ended. A sample, as above. */
 static void use_inherited(void *arg)
 {
@@ -328,6 +431,15 @@ static void check(void (*body)(void *), const char *what, const char *mark)
         fail_msg("status 0x%x, \"%s\" for \"%s\"", status, text, expected);
 }
 
+static void check_owners(void (*body)(void *))
+{
+    char text[1024];
+    int status = test_child(body, NULL, text, sizeof(text));
+
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT || !strstr(text, ", which a ring owned, was freed twice: it had two owners"))
+        fail_msg("status 0x%x, \"%s\"", status, text);
+}
+
 static void debug__names_the_line(void **state)
 {
     char text[1024];
@@ -343,6 +455,14 @@ static void debug__names_the_line(void **state)
     check(double_free_after_reuse, "a far object was freed twice", "@double_free_after_reuse *");
     check(double_free, "a far object was freed twice", "@double_free *");
     check(double_free_by_auto, "a far object was freed twice", "@double_free_by_auto *");
+    check(fetch_after_free, "a far object was used after it had been freed", "@fetch_after_free *");
+    check(prefetch_after_free, "a far object was used after it had been freed", "@prefetch_after_free *");
+    check(hot_after_free, "a far object was used after it had been freed", "@hot_after_free *");
+    check(cold_after_free, "a far object was used after it had been freed", "@cold_after_free *");
+    check(look_after_free, "a far object was used after it had been freed", "@look_after_free *");
+    check(unpin_twice, "a far object was unpinned that is not pinned", "@unpin_twice *");
+    check_owners(two_owners);
+    check_owners(owners_in_a_ring);
     check(write_through_read, "a far object was written through the pointer of FAR_R", "@write_through_read *");
     assert_int_equal(test_child(reads_and_writes, NULL, text, sizeof(text)), 0);
     assert_string_equal(text, "");
@@ -354,6 +474,7 @@ static void debug__names_the_line(void **state)
     } else {
         check(use_kept, "a pointer to a far object was used after the scope in which it was made", "@kept *");
         check(write_kept, "a pointer to a far object was used after the scope in which it was made", "@kept *");
+        check(use_kept_item, "a pointer to a far object was used after the scope in which it was made", "@item *");
         check(use_inherited, "a pointer to a far object was used after the scope in which it was made", "@inherited *");
     }
     check(pin_after_free, "a far object was used after it had been freed", "@pin_after_free *");

@@ -54,12 +54,99 @@ static void item_outside(void *arg)
     sink = *FAR_LIST_ITEM(it);
 }
 
+static void at_after_free(void *arg)
+{
+    FAR_ARRAY_FREE(line, int);
+    FAR_SCOPED;
+    sink = *FAR_AT(line, 1);
+}
+
+static void at_w_after_free(void *arg)
+{
+    FAR_ARRAY_FREE(line, int);
+    FAR_SCOPED;
+    *FAR_AT_W(line, 1) = 1;
+}
+
+static void run_after_free(void *arg)
+{
+    size_t n;
+
+    FAR_ARRAY_FREE(line, int);
+    FAR_SCOPED;
+    sink = *FAR_RUN(line, 1, &n);
+}
+
+static void read_after_free(void *arg)
+{
+    int to;
+
+    FAR_ARRAY_FREE(line, int);
+    sink = FAR_ARRAY_READ(line, 1, 1, &to);
+}
+
+static void ask_after_free(void *arg)
+{
+    FAR_ARRAY_FREE(line, int);
+    FAR_ARRAY_PREFETCH(line, 1, 1, 1);
+}
+
+static void array_freed_twice(void *arg)
+{
+    FAR_ARRAY_FREE(line, int);
+    FAR_ARRAY_FREE(line, int);
+}
+
+static void front_outside(void *arg)
+{
+    sink = *FAR_LIST_FRONT(list);
+}
+
+static void back_outside(void *arg)
+{
+    *FAR_LIST_BACK_W(list) = 1;
+}
+
+/* The chunk is clean: without the library as long as nobody wrote to it. */
+static void written_through_at(void *arg)
+{
+    FAR_ARRAY(int) a;
+
+    if (!FAR_ARRAY_NEW(a, int, 2000))
+        abort();
+    FAR_SCOPE
+        *(int *)FAR_AT(a, 1500) = 1;
+}
+
+static void written_through_run(void *arg)
+{
+    FAR_ARRAY(int) a;
+    size_t n;
+
+    if (!FAR_ARRAY_NEW(a, int, 10))
+        abort();
+    FAR_SCOPE
+        ((int *)FAR_RUN(a, 0, &n))[9] = 1;
+}
+
+static void null_array(void *arg)
+{
+    FAR_ARRAY(int) none = {{NULL}, {0}};
+    size_t n = 1;
+
+    FAR_SCOPE
+        if (FAR_RUN(none, 0, &n) || n)
+            abort();
+    FAR_ARRAY_FREE(none, int);
+}
+
 static void right(void *arg)
 {
     FAR_LIST_ITER(int) it = FAR_LIST_BEGIN(list);
     size_t n;
     FAR_SCOPED;
     sink = *FAR_AT(line, 9) + *FAR_AT(cube, 3, 2, 1) + *FAR_RUN(line, 9, &n) + *FAR_LIST_ITEM(it);
+    sink += *FAR_LIST_FRONT(list) + ++*FAR_LIST_BACK_W(list) + ++*FAR_AT_W(line, 9);
 }
 
 static void check(void (*body)(void *), const char *what)
@@ -83,6 +170,7 @@ static void debug__tells(void **state)
     FAR_LIST_INIT(list, int);
     assert_int_equal(FAR_LIST_PUSH_BACK(list, 1), 0);
     check(right, NULL);
+    check(null_array, NULL);
     check(beyond, "index out of bounds");
     check(beyond_in_a_row, "index out of bounds");
     check(below, "index out of bounds");
@@ -90,6 +178,16 @@ static void debug__tells(void **state)
     check(outside_run, "outside of a scope");
     check(of_the_end, "the end has no item");
     check(item_outside, "outside of a scope");
+    check(front_outside, "outside of a scope");
+    check(back_outside, "outside of a scope");
+    check(at_after_free, "used after it had been freed");
+    check(at_w_after_free, "used after it had been freed");
+    check(run_after_free, "used after it had been freed");
+    check(read_after_free, "used after it had been freed");
+    check(ask_after_free, "used after it had been freed");
+    check(array_freed_twice, "freed twice");
+    check(written_through_at, "written through the pointer of FAR_R");
+    check(written_through_run, "written through the pointer of FAR_R");
 }
 
 int main(void)

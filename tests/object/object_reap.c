@@ -457,6 +457,22 @@ static void by_two_owners(void *unused)
     wait_for_the_end();
 }
 
+static void in_a_ring(void *unused)
+{
+    FAR(owner) a, b;
+
+    begin();
+    a = owner_of_part();
+    b = owner_of_part();
+    FAR_SCOPE {
+        FAR_W(a)->next = b;
+        FAR_W(b)->next = a;
+        FAR_SET_NULL(FAR_W(b)->parts[1]);
+    }
+    FAR_FREE(a);
+    wait_for_the_end();
+}
+
 static void before_its_owner(void *unused)
 {
     FAR(owner) o;
@@ -489,6 +505,9 @@ static void once(void *unused)
         nap();
 }
 
+#define BY_OWNERS                                                                                                  \
+    ", which a owner owned, was freed twice: it had two owners, was freed before its owner, or owned itself by way of others\n"
+
 /* Before this process has started any thread. */
 static void free__twice_is_the_end(void **unused)
 {
@@ -498,9 +517,10 @@ static void free__twice_is_the_end(void **unused)
     } cases[] = {
         {at_once, "was freed twice\n"},
         {after_its_grace_period, "was freed twice\n"},
-        {by_two_owners, "was freed twice: it had two owners, or was freed before its owner\n"},
-        {before_its_owner, "was freed twice: it had two owners, or was freed before its owner\n"},
-        {before_its_owner_that_is_away, "was freed twice: it had two owners, or was freed before its owner\n"},
+        {by_two_owners, BY_OWNERS},
+        {in_a_ring, BY_OWNERS},
+        {before_its_owner, BY_OWNERS},
+        {before_its_owner_that_is_away, BY_OWNERS},
     };
     char text[1024];
     int status = test_child(once, NULL, text, sizeof(text));
