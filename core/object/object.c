@@ -480,14 +480,37 @@ bool far_object_is_here(const struct far_word *w)
     return far_at_is_at_home(at) || s == FAR_WORD_EVAC || s == FAR_WORD_COPYING || s == FAR_WORD_VICTIM;
 }
 
+/* Whether an object that is away went with its node: no fetch has found out yet. The slot is looked at while the word is ours. */
+static bool is_gone(struct far_word *w)
+{
+    uint64_t at = far_at_load(w), was = at;
+    bool gone = false;
+
+    if (far_at_state(at) != FAR_WORD_REMOTE)
+        return false;
+    far_range_lock_read();
+    if (far_at_cas(w, &at, far_at_make(FAR_WORD_FETCHING, far_at_info(was)))) {
+        far_slot slot = far_word_slot(w);
+
+        gone = slot != FAR_SLOT_NONE && !far_slab_is_alive(slot);
+        far_at_publish(w, was);
+    }
+    far_range_unlock_read();
+    return gone;
+}
+
 int far_object_flush(struct far_word *w)
 {
     bool inside;
+    int ret;
 
     if (far_is_far((void *)far_at_load(w)))
         return -EOPNOTSUPP; /* pages go by themselves */
     far_signals_block();
     inside = far_epoch_is_inside(far_object_thread());
     far_signals_restore();
-    return inside ? -EBUSY : far_evacuate_one(w, FLUSH_TRIES);
+    if (inside)
+        return -EBUSY;
+    ret = far_evacuate_one(w, FLUSH_TRIES);
+    return ret == 0 && is_gone(w) ? -EIO : ret;
 }

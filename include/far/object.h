@@ -724,8 +724,8 @@ static inline int far_is_here_(const struct far_word *w)
 #define FAR_FETCH(h)    far_fetch_one_(FAR_CHECK_USE_((h).word), FAR_MODE_READ)
 /* Starts to bring it; does not wait, and does nothing while local memory is short. */
 #define FAR_PREFETCH(h) far_prefetch_one_(FAR_CHECK_USE_((h).word), FAR_MODE_READ)
-/* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope), or
- * EOPNOTSUPP (above 64 KiB: pages go by themselves). */
+/* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope), EIO
+ * (it is lost), or EOPNOTSUPP (above 64 KiB: pages go by themselves). */
 #define FAR_FLUSH(h)    far_flush_(FAR_CHECK_USE_((h).word))
 /* A pointer that is valid until FAR_UNPIN, in scopes and outside. NULL with errno: EIO lost, EAGAIN more than 127 pins. */
 #define FAR_PIN(h)      ((FAR_TYPE_OF_(h) *)far_pin_(FAR_CHECK_LIVE_((h).word), FAR_MODE_WRITE))

@@ -81,7 +81,8 @@ struct far_object_abi {
     int (*fetch)(struct far_word *const *w, size_t n, int mode);
     /* Starts to bring them; does not wait. */
     void (*prefetch)(struct far_word *const *w, size_t n, int mode);
-    /* Puts it away now: 0, or -errno (-EBUSY: in use, pinned, this thread is in a scope; -EOPNOTSUPP: it is far by pages). */
+    /* Puts it away now: 0, or -errno (-EBUSY: in use, pinned, this thread is in a scope; -EIO: it is lost; -EOPNOTSUPP: it is far by
+     * pages). */
     int (*flush)(struct far_word *w);
     void *(*pin)(struct far_word *w, int mode);
     void (*unpin)(struct far_word *w);

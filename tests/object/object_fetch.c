@@ -329,6 +329,27 @@ static void nt__of_what_is_being_written(void **unused)
     }
 }
 
+/* An object that is away: nobody has asked its node since that died. The last case: no other writes there after it. */
+static void flush__lost(void **unused)
+{
+    FAR(thing) h, never_used;
+
+    start();
+    h = new_thing();
+    assert_true(FAR_NEW(never_used, thing));
+    EVENTUALLY(FAR_FLUSH(h) == 0);
+    assert_int_equal(FAR_FLUSH(h), 0);
+    far_slab_node_died(far_slab_place(far_word_slot(h.word)).node);
+    for (int i = 0; i < 2; i++) {
+        errno = 0;
+        assert_int_equal(FAR_FLUSH(h), -1);
+        assert_int_equal(errno, EIO);
+    }
+    assert_int_equal(FAR_FLUSH(never_used), 0);
+    FAR_FREE(h);
+    FAR_FREE(never_used);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +364,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(fetch__large),
         cmocka_unit_test(fetch__larger_than_local_memory),
         cmocka_unit_test(fetch__large_and_lost),
+        cmocka_unit_test(flush__lost),
     };
 
     if (argc > 1)
