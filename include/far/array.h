@@ -156,16 +156,15 @@ static inline struct far_word *far_array_new_(struct far_type *type, size_t byte
 {
     const size_t wanted[] = {e0, e1, e2, e3};
     size_t n = 1, per = (size_t)1 << shift;
+    bool is_empty = false, is_huge = false;
 
     for (size_t k = 0; k < rank; k++) {
         extent[k] = wanted[k];
-        if (__builtin_mul_overflow(n, wanted[k], &n)) {
-            errno = ENOMEM;
-            return NULL;
-        }
+        is_empty |= !wanted[k];
+        is_huge |= __builtin_mul_overflow(n, wanted[k], &n);
     }
-    if (!n) {
-        errno = EINVAL;
+    if (is_empty || is_huge) {
+        errno = is_empty ? EINVAL : ENOMEM;
         return NULL;
     }
     return n <= per ? far_create_(type, n * bytes, 1) : far_create_(type, per * bytes, ((n - 1) >> shift) + 1);

@@ -302,11 +302,11 @@ __attribute__((unused)) static struct far_word *far_local_create_(struct far_typ
     char *first;
 
     far_local_note_thread_();
-    if (!bytes || !count || bytes > FAR_OBJECT_MOST_BYTES) {
-        errno = bytes > FAR_OBJECT_MOST_BYTES ? ENOMEM : EINVAL;
+    if (!bytes || !count || (type->n_fields && bytes > FAR_OBJECT_UNIT_BYTES)) { /* as the library */
+        errno = EINVAL;
         return NULL;
     }
-    if (__builtin_mul_overflow(stride + sizeof(struct far_word), count, &body) ||
+    if (bytes > FAR_OBJECT_MOST_BYTES || __builtin_mul_overflow(stride + sizeof(struct far_word), count, &body) ||
         __builtin_add_overflow(body, sizeof(*b) + align - 16, &all)) {
         errno = ENOMEM;
         return NULL;

@@ -518,7 +518,8 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
     FAR_STATIC_ASSERT_(FAR_IS_BYTES_(T), "a far object is moved as bytes, and freed without a destructor: its type must allow that")
 
 /* FAR_NEW(h, T): a zeroed T, named by h, which is a FAR(T). True; or false with h null and errno ENOMEM. FAR_NEW_N: n of them
- * in a row, FAR_R(h)[i]. */
+ * in a row, FAR_R(h)[i]; more than 1 GiB in all is ENOMEM. errno EINVAL: none at all, or more than 64 KiB of a type that owns
+ * something. */
 #define FAR_NEW(h, T)      FAR_NEW_BYTES_(h, T, sizeof(T))
 #define FAR_NEW_N(h, T, n) FAR_NEW_BYTES_(h, T, far_array_bytes_(sizeof(T), (n)))
 #define FAR_NEW_BYTES_(h, T, bytes_)                                                                               \

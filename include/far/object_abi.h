@@ -64,7 +64,7 @@ struct far_streams;
 /* What the library offers for objects (far_abi.object). All may be called from any thread. */
 struct far_object_abi {
     uint32_t bytes; /* sizeof(struct far_object_abi) of the library */
-    /* A zeroed object; NULL with errno: ENOMEM, EINVAL (0 bytes, more than 1 GiB, a type with owned fields above 64 KiB).
+    /* A zeroed object; NULL with errno: ENOMEM (also more than 1 GiB), EINVAL (0 bytes; of a type with owned fields, above 64 KiB).
      * `count` > 1: so many words in a row, an object of `bytes` behind each; objects that were never written take no memory. */
     struct far_word *(*create)(struct far_type *type, size_t bytes, size_t count);
     /* Frees them, and what they own. count as it was created. */

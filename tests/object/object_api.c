@@ -54,6 +54,7 @@ static void new__refuses(void **state)
 {
     FAR(char) h;
     FAR(page) p;
+    FAR(tree) t;
 
     assert_true(FAR_NEW_N(h, char, 3));
     FAR_FREE(h);
@@ -70,6 +71,12 @@ static void new__refuses(void **state)
     assert_true(FAR_IS_NULL(p));
     assert_int_equal(errno, ENOMEM);
     FAR_FREE(p); /* null is fine */
+    errno = 0;
+    assert_false(FAR_NEW_N(t, tree, 65536 / sizeof(tree) + 1)); /* they own */
+    assert_true(FAR_IS_NULL(t));
+    assert_int_equal(errno, EINVAL);
+    assert_true(FAR_NEW_N(t, tree, 65536 / sizeof(tree)));
+    FAR_FREE(t);
 }
 
 #define MANY ((size_t)1 << 20)

@@ -55,6 +55,9 @@ static void new__refuses(void **state)
     errno = 0;
     assert_false(FAR_ARRAY_NEW(b, item, 2, SIZE_MAX / 2, 1));
     assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_false(FAR_ARRAY_NEW(b, item, SIZE_MAX, SIZE_MAX, 0)); /* empty all the same */
+    assert_int_equal(errno, EINVAL);
     if (getenv("OBJECT_LOCAL_MIB")) { /* its words alone would take all that is local: 16 bytes for 1024 items */
         errno = 0;
         assert_false(FAR_ARRAY_NEW(a, int, far_bytes(1) / 16 * 1024));
