@@ -293,7 +293,7 @@ __attribute__((unused)) static int far_list_push_(struct far_list *l, int front,
 }
 
 /* The first or last item, in a scope; NULL with errno. */
-static inline void *far_list_at_end_(struct far_list *l, int front, int mode)
+static inline void *far_list_at_end_(const struct far_list *l, int front, int mode)
 {
     struct far_list_node *n = front ? l->head : l->tail;
     char *p;
@@ -304,6 +304,12 @@ static inline void *far_list_at_end_(struct far_list *l, int front, int mode)
     }
     p = far_list_chunk_(n->word, mode);
     return p ? p + (size_t)(front ? n->first : n->first + n->count - 1) * l->bytes : NULL;
+}
+
+/* Of a list that is not const. */
+static inline void *far_list_at_end_w_(struct far_list *l, int front)
+{
+    return far_list_at_end_(l, front, FAR_MODE_WRITE);
 }
 
 __attribute__((unused)) static int far_list_pop_(struct far_list *l, int front, void *item)
@@ -363,24 +369,23 @@ __attribute__((unused)) static void far_list_free_(struct far_list *l)
     })
 
 /* A pointer to the item, valid until the scope ends; NULL with errno. */
-#define FAR_LIST_FRONT(l)   ((const FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(l, 1, FAR_MODE_READ))
-#define FAR_LIST_BACK(l)    ((const FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(l, 0, FAR_MODE_READ))
-#define FAR_LIST_FRONT_W(l) ((FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(l, 1, FAR_MODE_WRITE))
-#define FAR_LIST_BACK_W(l)  ((FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(l, 0, FAR_MODE_WRITE))
+#define FAR_LIST_FRONT(l)   ((const FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(far_list_at_end_(&(l).list, 1, FAR_MODE_READ)))
+#define FAR_LIST_BACK(l)    ((const FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(far_list_at_end_(&(l).list, 0, FAR_MODE_READ)))
+#define FAR_LIST_FRONT_W(l) ((FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(far_list_at_end_w_(&(l).list, 1)))
+#define FAR_LIST_BACK_W(l)  ((FAR_TYPE_OF_(l) *)FAR_LIST_END_ITEM_(far_list_at_end_w_(&(l).list, 0)))
 
-#define FAR_LIST_END_ITEM_(l, front, mode)                                                                         \
-    (FAR_CHUNK_SCOPE_CHECK_(), far_list_at_end_(&(l).list, (front), (mode)))
+#define FAR_LIST_END_ITEM_(item) (FAR_CHUNK_SCOPE_CHECK_(), (item))
 
 /* Frees all items. */
 #define FAR_LIST_FREE(l) far_list_free_(&(l).list)
 
 /* --- iterators */
 
-static inline struct far_list_iter far_list_iter_(struct far_list *l, int front)
+static inline struct far_list_iter far_list_iter_(const struct far_list *l, int front)
 {
     struct far_list_iter it;
 
-    it.list = l;
+    it.list = (struct far_list *)(uintptr_t)l;
     it.node = front < 0 ? NULL : front ? l->head : l->tail;
     it.at = !it.node ? 0 : front ? it.node->first : it.node->first + it.node->count - 1;
     far_pace_begin_(&it.pace);
@@ -578,7 +583,7 @@ __attribute__((unused)) static int far_list_splice_(struct far_list_iter *it, st
     return 0;
 }
 
-/* Iterators at the first item, at the last one, at the end. */
+/* Iterators at the first item, at the last one, at the end. The list may be const: then it is only to be read by way of them. */
 #define FAR_LIST_BEGIN(l) FAR_LIST_ITER_(l, 1)
 #define FAR_LIST_LAST(l)  FAR_LIST_ITER_(l, 0)
 #define FAR_LIST_END(l)   FAR_LIST_ITER_(l, -1)

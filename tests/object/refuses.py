@@ -149,6 +149,10 @@ extern FAR_LIST(other) k;
     ("it = FAR_LIST_BEGIN(l);", "it = FAR_LIST_BEGIN(k);"),
     ("FAR_LIST_ITEM_W(it)->x = 1;", "FAR_LIST_ITEM(it)->x = 1;"),
     ("FAR_LIST_ITEM_W(it)->x = 1;", "FAR_LIST_FRONT(l)->x = 1;"),
+    ("const FAR_LIST(item) *c = &l; it = FAR_LIST_BEGIN(*c); it = FAR_LIST_LAST(*c); it = FAR_LIST_END(*c); "
+     "return FAR_LIST_FRONT(*c)->x + FAR_LIST_BACK(*c)->x + (int)FAR_LIST_COUNT(*c);",
+     "const FAR_LIST(item) *c = &l; return FAR_LIST_FRONT_W(*c)->x;"),
+    ("return FAR_LIST_FRONT_W(l)->x;", "const FAR_LIST(item) *c = &l; return FAR_LIST_BACK_W(*c)->x;"),
     ("return FAR_LIST_SPLIT(it, l) + FAR_LIST_SPLICE(it, l) + FAR_LIST_MERGE(l, l);", "return FAR_LIST_SPLIT(it, k);"),
     ("return FAR_LIST_SPLICE(it, l);", "return FAR_LIST_SPLICE(it, k);"),
     ("return FAR_LIST_MERGE(l, l);", "return FAR_LIST_MERGE(l, k);"),
