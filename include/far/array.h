@@ -71,7 +71,8 @@ extern "C" {
 #define FAR_ARRAY_OF_RANK_(T, rank) far_array_of_##T##_##rank
 
 #define FAR_ARRAY_DECLARE(T) FAR_ARRAY_DECLARE_CHUNKED(T, FAR_CHUNK_BYTES)
-#define FAR_ARRAY_DECLARE_CHUNKED(T, bytes)                                                                        \
+#define FAR_ARRAY_DECLARE_CHUNKED(T, bytes) FAR_ARRAY_DECLARE_ALL_(T, bytes)
+#define FAR_ARRAY_DECLARE_ALL_(T, bytes)                                                                           \
     FAR_STATIC_ASSERT_((bytes) <= FAR_OBJECT_UNIT_BYTES && sizeof(T) <= FAR_OBJECT_UNIT_BYTES,                        \
                        "chunks have 64 KiB at most");                                                              \
     FAR_SUITS_(T);                                                                                                 \
@@ -183,7 +184,8 @@ __attribute__((unused)) static void far_array_free_(struct far_word *words, size
 }
 
 /* FAR_ARRAY_NEW(a, T, extent, ...): a zeroed array, named by a. True; or false with a null and errno. */
-#define FAR_ARRAY_NEW(a, T, ...)                                                                                   \
+#define FAR_ARRAY_NEW(a, T, ...) FAR_ARRAY_NEW_(a, T, __VA_ARGS__)
+#define FAR_ARRAY_NEW_(a, T, ...)                                                                                  \
     __extension__({                                                                                                \
         FAR_GLUE2_(far_array_of_##T##_, FAR_ARGS_(__VA_ARGS__)) far_made_;                                         \
         far_made_.words = FAR_ARRAY_CREATE_(far_made_, T, __VA_ARGS__, 1, 1, 1, 0);                                \
@@ -196,7 +198,8 @@ __attribute__((unused)) static void far_array_free_(struct far_word *words, size
     far_array_new_(&far_array_type_of_##T, sizeof(T), FAR_ARRAY_SHIFT_(a), (a).extent, FAR_ARRAY_RANK_(a), e0, e1, e2, e3)
 
 /* Frees the array, and what its items own. Null is fine. Handles stay as they are and must not be used any more. */
-#define FAR_ARRAY_FREE(a, T)                                                                                       \
+#define FAR_ARRAY_FREE(a, T) FAR_ARRAY_FREE_(a, T)
+#define FAR_ARRAY_FREE_(a, T)                                                                                      \
     __extension__({                                                                                                \
         __typeof__(a) far_gone_ = (a);                                                                             \
         FAR_STATIC_ASSERT_(FAR_IS_TYPE_(far_gone_.type_, T *), "an array of this type");                           \

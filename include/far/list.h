@@ -82,11 +82,14 @@ struct far_list_iter {
 
 /* --- types */
 
-#define FAR_LIST(T)      far_list_of_##T
-#define FAR_LIST_ITER(T) far_list_iter_of_##T
+#define FAR_LIST(T)       FAR_LIST_(T)
+#define FAR_LIST_(T)      far_list_of_##T
+#define FAR_LIST_ITER(T)  FAR_LIST_ITER_OF_(T)
+#define FAR_LIST_ITER_OF_(T) far_list_iter_of_##T
 
 #define FAR_LIST_DECLARE(T) FAR_LIST_DECLARE_CHUNKED(T, FAR_CHUNK_BYTES)
-#define FAR_LIST_DECLARE_CHUNKED(T, bytes)                                                                         \
+#define FAR_LIST_DECLARE_CHUNKED(T, bytes) FAR_LIST_DECLARE_(T, bytes)
+#define FAR_LIST_DECLARE_(T, bytes)                                                                                \
     FAR_STATIC_ASSERT_((bytes) <= FAR_OBJECT_UNIT_BYTES && sizeof(T) <= FAR_OBJECT_UNIT_BYTES,                        \
                        "chunks have 64 KiB at most");                                                              \
     FAR_SUITS_(T);                                                                                                 \
@@ -104,7 +107,8 @@ struct far_list_iter {
     } far_list_of_##T
 
 /* FAR_LIST_INIT(l, T): l is an empty list of T. */
-#define FAR_LIST_INIT(l, T)                                                                                        \
+#define FAR_LIST_INIT(l, T) FAR_LIST_INIT_(l, T)
+#define FAR_LIST_INIT_(l, T)                                                                                       \
     __extension__({                                                                                                \
         far_list_of_##T *far_list_ = &(l);                                                                         \
         FAR_STATIC_ASSERT_(FAR_IS_TYPE_((l).type_, T *), "a list of this type");                                   \

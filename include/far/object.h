@@ -204,8 +204,10 @@ FAR_INLINE_ void far_scope_move_(struct far_scope *s)
 /* --- types and handles */
 
 /* FAR(T) may be named after FAR_DECLARE(T) or FAR_PLAIN(T); T is a typedef name, complete or not. */
-#define FAR(T) far_handle_##T
-#define FAR_DECLARE(T)                                                                                             \
+#define FAR(T)         FAR_(T) /* T may be a macro, as bool: it is what that stands for that names are made of */
+#define FAR_(T)        far_handle_##T
+#define FAR_DECLARE(T) FAR_DECLARE_(T)
+#define FAR_DECLARE_(T)                                                                                            \
     typedef T far_named_##T; /* in C++ a member could hide a T of its name */                                      \
     typedef union far_handle_##T {                                                                                 \
         struct far_word *word;                                                                                     \
@@ -213,13 +215,15 @@ FAR_INLINE_ void far_scope_move_(struct far_scope *s)
     } far_handle_##T
 
 /* T owns nothing: freeing one frees its bytes. Declares FAR(T). */
-#define FAR_PLAIN(T)                                                                                               \
+#define FAR_PLAIN(T) FAR_PLAIN_(T)
+#define FAR_PLAIN_(T)                                                                                              \
     FAR_DECLARE(T);                                                                                                \
     __attribute__((unused)) static struct far_type far_type_##T = {#T, NULL, 0, 0, 0}
 
 /* FAR_TYPE(T, field, ...): freeing a T frees what these fields of it name: handles, or arrays of them (up to 16 fields; nothing
  * else compiles). After FAR_DECLARE(T) and the struct. */
-#define FAR_TYPE(T, ...)                                                                                           \
+#define FAR_TYPE(T, ...) FAR_TYPE_(T, __VA_ARGS__)
+#define FAR_TYPE_(T, ...)                                                                                          \
     FAR_STATIC_ASSERT_(sizeof(T) <= FAR_OBJECT_UNIT_BYTES, "a type that owns far fields has at most 64 KiB");          \
     static const struct far_field far_fields_##T[] = {FAR_FIELDS_(T, __VA_ARGS__)};                                \
     __attribute__((unused)) static struct far_type far_type_##T = {                                                \
@@ -279,7 +283,16 @@ template <typename F, size_t n> struct far_handles_<F[n]> {
 /* Null handles; whether two handles name the same object. */
 #define FAR_IS_NULL(h)   (!(h).word)
 #define FAR_SET_NULL(h)  ((void)((h).word = NULL))
-#define FAR_IS_SAME(a, b) ((a).word == (b).word && sizeof((a).type_ == (b).type_))
+#define FAR_IS_SAME(a, b) ((a).word == (b).word && FAR_SAME_TYPE_((a).type_, (b).type_))
+#ifdef __cplusplus
+#define FAR_SAME_TYPE_(a, b) sizeof((a) == (b))
+#else
+#define FAR_SAME_TYPE_(a, b)                                                                                       \
+    sizeof(struct {                                                                                                \
+        FAR_STATIC_ASSERT_(__builtin_types_compatible_p(__typeof__(a), __typeof__(b)), "handles of one type");     \
+        char one;                                                                                                  \
+    })
+#endif
 
 /* --- checks: with -DFAR_DEBUG in the program's build (in all of it or a part) mistakes end the program with file and line */
 

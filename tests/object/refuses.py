@@ -59,6 +59,8 @@ FAR(node) first(void);
     ("take(n, l);", "take(p, l);"),
     ("return m;", "return l;"),
     ("if (FAR_IS_SAME(n, m)) return m;", "if (n == m) return m;"),
+    ("if (FAR_IS_SAME(n, m)) return m;", "if (FAR_IS_SAME(n, l)) return m;"),
+    ("const FAR(node) k = m; if (FAR_IS_SAME(n, k)) return m;", "const FAR(leaf) k = l; if (FAR_IS_SAME(n, k)) return m;"),
     ("if (!FAR_IS_NULL(n)) return m;", "if (n) return m;"),
     ("FAR_W(n)->key = 1;", "FAR_R(n)->key = 1;"),
     ("FAR_W_NT(n)->key = 1;", "FAR_R_NT(n)->key = 1;"),
@@ -106,6 +108,8 @@ CONTAINERS = Group("""
 EVERYTHING(node); EVERYTHING(iter); EVERYTHING(list); EVERYTHING(array); EVERYTHING(hash); EVERYTHING(type); EVERYTHING(of);
 EVERYTHING(word); EVERYTHING(words); EVERYTHING(extent); EVERYTHING(x); EVERYTHING(x_1); EVERYTHING(type_x); EVERYTHING(iter_x);
 EVERYTHING(of_x); EVERYTHING(iter_of_x); EVERYTHING(type_of_x); EVERYTHING(item_of_x); EVERYTHING(type_of_x_1);
+#include <stdbool.h>
+#define EVERYTHING_OF(T) FAR_PLAIN(T); FAR_ARRAY_DECLARE(T); FAR_LIST_DECLARE(T);
 typedef struct { int x; } item;
 typedef struct { int x; } other;
 FAR_PLAIN(item);
@@ -121,6 +125,7 @@ extern FAR_ARRAY(item, 2) m;
 extern FAR_ARRAY(other) b;
 extern FAR_LIST(item) l;
 extern FAR_LIST(other) k;
+EVERYTHING_OF(bool)
 """, "int use{n}(FAR_LIST_ITER(item) it, const item *from, item *to, const other *from_other, other *to_other, size_t n)",
     "    FAR_SCOPED;\n    (void)it, (void)from, (void)to, (void)from_other, (void)to_other, (void)n;\n", "    return 0;", [
     ("FAR_ARRAY(item) c = a; return FAR_AT(c, 1)->x;", "a = b;"),
@@ -156,6 +161,9 @@ extern FAR_LIST(other) k;
     ("return FAR_LIST_SPLIT(it, l) + FAR_LIST_SPLICE(it, l) + FAR_LIST_MERGE(l, l);", "return FAR_LIST_SPLIT(it, k);"),
     ("return FAR_LIST_SPLICE(it, l);", "return FAR_LIST_SPLICE(it, k);"),
     ("return FAR_LIST_MERGE(l, l);", "return FAR_LIST_MERGE(l, k);"),
+    ("FAR_ARRAY(bool) s; FAR_LIST(bool) t; FAR_LIST_ITER(bool) u; FAR(bool) f; FAR_AUTO(bool, g); FAR_LIST_INIT(t, bool); "
+     "u = FAR_LIST_BEGIN(t); return FAR_NEW(f, bool) && FAR_NEW(g, bool) && FAR_ARRAY_NEW(s, bool, 3) && *FAR_R(f) && *FAR_AT(s, 1) "
+     "&& *FAR_LIST_ITEM(u) && (FAR_ARRAY_FREE(s, bool), 1);", "FAR(bool) f; return FAR_NEW(f, int);"),
     ("FAR_EACH_W(p, l) p->x = 1;", "FAR_EACH(p, l) p->x = 1;"),
     ("FAR_EACH_W(p, l) p->x = 1;", "FAR_EACH_REVERSE_NT(p, l) p->x = 1;"),
     (at_file_scope("FAR_ARRAY_DECLARE(fits); FAR_LIST_DECLARE(fits);"), at_file_scope("FAR_ARRAY_DECLARE(huge);")),
