@@ -203,7 +203,9 @@ FAR_INLINE_ void far_scope_move_(struct far_scope *s)
 
 /* --- types and handles */
 
-/* FAR(T) may be named after FAR_DECLARE(T) or FAR_PLAIN(T); T is a typedef name, complete or not. */
+/* FAR(T) may be named after FAR_DECLARE(T) or FAR_PLAIN(T); T is a typedef name, complete or not. They stand once, beside the
+ * typedef, in a header with the usual guard (#ifndef) if several files use it: a second one does not compile. So do
+ * FAR_TYPE, and what declares arrays and lists of T. */
 #define FAR(T)         FAR_(T) /* T may be a macro, as bool: it is what that stands for that names are made of */
 #define FAR_(T)        far_handle_##T
 #define FAR_DECLARE(T) FAR_DECLARE_(T)
