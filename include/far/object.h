@@ -521,9 +521,11 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
 }
 
 /* Small objects stand close together: 8 bytes, as a head takes. Those of 1 KiB and more begin at a cache line. And they are moved
- * as bytes, made as zeros and freed without a destructor. */
+ * as bytes, made as zeros and freed without a destructor. In C++ that rules out virtual functions and bases, whose copies are not
+ * trivial; how it is assigned (std::pair), or that it cannot be copied at all (std::atomic), does not matter. */
 #ifdef __cplusplus
-#define FAR_IS_BYTES_(T) (__is_trivially_copyable(T) || __has_trivial_destructor(T))
+#define FAR_IS_BYTES_(T)                                                                                           \
+    (__is_trivially_copyable(T) || (__has_trivial_destructor(T) && __is_trivially_constructible(T, const T &)))
 #else
 #define FAR_IS_BYTES_(T) 1
 #endif

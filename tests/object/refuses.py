@@ -173,13 +173,33 @@ EVERYTHING_OF(bool)
 
 # Of C++ alone: what is not just bytes.
 NOT_BYTES = Group("""
+#include <atomic>
+#include <utility>
 #include "far/array.h"
 #include "far/list.h"
 struct bytes { int x; };
 struct dies { int x; ~dies() {} };
+struct acts { int x; virtual int act() { return x; } };
+struct base { int x; };
+struct shares : virtual base { int y; };
+struct copies { int x; copies(const copies &o) : x(o.x + 1) {} };
+struct derived : base { FAR(int) h; derived() : h() { x = 7; } };
+typedef std::pair<int, long> two;
+typedef std::atomic<int> one;
 FAR_PLAIN(bytes);
 FAR_PLAIN(dies);
+FAR_PLAIN(acts);
+FAR_PLAIN(shares);
+FAR_PLAIN(copies);
+FAR_PLAIN(derived);
+FAR_PLAIN(two);
+FAR_PLAIN(one);
 """, "void use{n}(FAR(bytes) b, FAR(dies) d)", "    (void)b; (void)d;\n", "", [
+    ("FAR(derived) h; (void)FAR_NEW(h, derived);", "FAR(acts) h; (void)FAR_NEW(h, acts);"),
+    ("FAR(two) h; (void)FAR_NEW(h, two);", "FAR(shares) h; (void)FAR_NEW(h, shares);"),
+    ("FAR(one) h; (void)FAR_NEW(h, one);", "FAR(copies) h; (void)FAR_NEW(h, copies);"),
+    (at_file_scope("FAR_LIST_DECLARE(two);"), at_file_scope("FAR_LIST_DECLARE(copies);")),
+    (at_file_scope("FAR_ARRAY_DECLARE(one);"), at_file_scope("FAR_ARRAY_DECLARE(acts);")),
     ("(void)FAR_NEW(b, bytes);", "(void)FAR_NEW(d, dies);"),
     ("(void)FAR_NEW_N(b, bytes, 2);", "(void)FAR_NEW_N(d, dies, 2);"),
     (at_file_scope("FAR_LIST_DECLARE(bytes);"), at_file_scope("FAR_LIST_DECLARE(dies);")),
