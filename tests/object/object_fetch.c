@@ -164,6 +164,14 @@ static void page__comes_before_objects(void **unused)
     FAR_FREE(h);
 }
 
+/* And nothing is under way, or in the way of fetching it ahead. */
+static void put_away(FAR(thing) h)
+{
+    EVENTUALLY(FAR_FLUSH(h) == 0);
+    EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 0);
+    EVENTUALLY(!far_epoch_is_short());
+}
+
 /* As if threads had filled all that is left since the evacuator looked. */
 static void prefetch__never_waits(void **unused)
 {
@@ -193,8 +201,7 @@ static void prefetch__is_in_flight(void **unused)
 
     start();
     h = new_thing();
-    EVENTUALLY(FAR_FLUSH(h) == 0);
-    EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 0);
+    put_away(h);
     wire_hold(true);
     FAR_PREFETCH(h);
     EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 1);
@@ -235,8 +242,7 @@ static void prefetch__who_waits_drives(void **unused)
 
     start();
     h = new_thing();
-    EVENTUALLY(FAR_FLUSH(h) == 0);
-    EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 0);
+    put_away(h);
     far_evacuate_stop(); /* it looks as well */
     wire_hold(true);
     FAR_PREFETCH(h);
@@ -262,9 +268,8 @@ static void prefetch__goes_with_others(void **unused)
     start();
     for (unsigned i = 0; i < N; i++) {
         h[i] = new_thing();
-        EVENTUALLY(FAR_FLUSH(h[i]) == 0);
+        put_away(h[i]);
     }
-    EVENTUALLY(far_counter_get(FAR_C_requests_inflight) == 0);
     far_evacuate_stop(); /* it drives the engine as well */
     fetches = far_counter_get(FAR_C_object_fetches);
     wire_hold(true);
