@@ -56,13 +56,17 @@ static int flush(struct far_word *w)
 
 static void *pin(struct far_word *w, int mode)
 {
-    return far_objects_started() ? far_core_object_abi.pin(w, mode) : far_deref_(w, mode);
+    if (far_objects_started())
+        return far_core_object_abi.pin(w, mode);
+    return far_local_pin_(w) < 0 ? NULL : far_deref_(w, mode);
 }
 
 static void unpin(struct far_word *w)
 {
     if (far_objects_started())
         far_core_object_abi.unpin(w);
+    else
+        far_local_unpin_(w);
 }
 
 static void weigh(struct far_word *w, int weight)

@@ -243,8 +243,9 @@ int far_holder_release(struct far_engine *e)
     return n;
 }
 
-/* Wakes one thread that sleeps on an unfinished request: it will drive. With the lock held. */
-static bool wake_one(struct far_engine *e)
+/* A thread that sleeps on an unfinished request, and is to drive: what to wake it by. NULL: none. With the lock held; the wake comes
+ * after, as who finds it held would sleep again. */
+static uint32_t *pick_one(struct far_engine *e)
 {
     for (unsigned i = 0; i < e->n_links; i++) {
         far_fifo *queues[] = {&e->links[i].flight, &e->links[i].queued};
@@ -254,11 +255,10 @@ static bool wake_one(struct far_engine *e)
                 if (!far_atomic_cas_acq_rel(&r->e.waiter, &asleep, (uint32_t)FAR_WAITER_NONE))
                     continue;
                 far_atomic_sub_acq_rel(&e->sleepers, 1);
-                far_os_futex_wake(&r->e.waiter, 1);
-                return true;
+                return &r->e.waiter;
             }
     }
-    return false;
+    return NULL;
 }
 
 /* This thread stops driving: somebody who waits must go on. A sleeper whom we do not find is about to wake by
@@ -270,10 +270,12 @@ void far_holder_hand_over(struct far_engine *e)
             !far_holder_try_lock(e))
             return;
         far_holder_take_submitted(e, far_now_ns());
-        bool woken = wake_one(e);
+        uint32_t *picked = pick_one(e);
         far_holder_release(e);
-        if (woken)
+        if (picked) {
+            far_os_futex_wake(picked, 1); /* if its request is gone by now, nobody, or somebody for nothing */
             return;
+        }
         far_cpu_relax();
     }
 }

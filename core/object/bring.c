@@ -27,6 +27,7 @@
 #define OP_NAP_MOST_NS (200 * FAR_NS_PER_US)
 #define TOGETHER   8u  /* single objects ahead */
 #define APART_NS   (50 * FAR_NS_PER_US) /* those go at once */
+#define FILLING    (UINT32_C(1) << 31)
 #define NEAR_TICKS 16u /* evicted less than one budget ago: part of the working set */
 
 struct coming {
@@ -42,8 +43,8 @@ struct bring_op {
     struct far_seg segs[FAR_WIRE_MAX_SEGS];
     struct coming objects[FAR_WIRE_MAX_SEGS];
     unsigned n_objects;
-    uint32_t refs; /* atomic: who fills and waits, and the completion; 0 is free */
-    uint32_t lonely; /* atomic: it is on its way, complete, and nobody waits for it */
+    uint32_t refs; /* atomic: who fills and waits, and the completion; 0 is free. FILLING: it is not on its way yet */
+    uint32_t lonely; /* atomic: nobody waits for it */
 };
 
 static struct bring_op *ops; /* OPS of them */
@@ -131,17 +132,22 @@ static int status_of(const struct bring_op *op, const struct coming *c)
 }
 
 /* seq_cst pairs with wait_for_op: either it sees the free request, or we see it waiting. */
-static void unref(struct bring_op *op)
+static void unref_by(struct bring_op *op, uint32_t refs)
 {
     bool last;
 
     far_race_window();
-    last = far_atomic_add_seq_cst(&op->refs, -1u) == 1;
+    last = far_atomic_add_seq_cst(&op->refs, -refs) == refs;
     far_race_window(); /* it may be in use again */
     if (last && far_atomic_load_seq_cst(&waiting)) {
         far_atomic_add_seq_cst(&freed, 1u);
         far_os_futex_wake(&freed, 1);
     }
+}
+
+static void unref(struct bring_op *op)
+{
+    unref_by(op, 1);
 }
 
 static uint64_t bytes_of(const struct bring_op *op)
@@ -183,7 +189,7 @@ static struct bring_op *op_try_get(void)
     for (unsigned i = 0; i < OPS; i++) {
         uint32_t free = 0;
 
-        if (far_atomic_cas_seq_cst(&ops[i].refs, &free, 2u)) {
+        if (far_atomic_cas_seq_cst(&ops[i].refs, &free, FILLING + 2u)) {
             memset(&ops[i].request, 0, sizeof(ops[i].request));
             ops[i].n_objects = 0;
             far_atomic_store_relaxed(&ops[i].lonely, 0u);
@@ -230,10 +236,9 @@ void far_bring_send(struct far_basket *b)
     op->request.arg = op;
     if (!b->ahead)
         b->sent[b->n_sent++] = op;
-    far_atomic_store_release(&op->lonely, (uint32_t)b->ahead);
+    far_atomic_store_relaxed(&op->lonely, (uint32_t)b->ahead);
     far_engine_submit(far_pager.object_engine, &op->request);
-    if (b->ahead)
-        unref(op);
+    unref_by(op, b->ahead ? FILLING + 1 : FILLING);
 }
 
 void far_bring_wait(struct far_basket *b)
@@ -249,15 +254,16 @@ static bool try_ref(struct bring_op *op)
 {
     uint32_t n = far_atomic_load_relaxed(&op->refs);
 
-    while (n && !far_atomic_cas_seq_cst(&op->refs, &n, n + 1))
-        ;
-    return n;
+    while (n && !(n & FILLING))
+        if (far_atomic_cas_seq_cst(&op->refs, &n, n + 1))
+            return true;
+    return false;
 }
 
 /* While we hold it, it is no other request. */
 static bool brings(const struct bring_op *op, const struct far_word *w)
 {
-    if (!far_atomic_load_acquire(&op->lonely))
+    if (!far_atomic_load_relaxed(&op->lonely))
         return false;
     for (unsigned i = 0; i < op->n_objects; i++)
         if (op->objects[i].w == w)

@@ -1,7 +1,7 @@
 /*
  * heap.h - local memory of far objects: segments that are filled front to back, and become free as a whole.
  *
- *   segment  132 KiB … 1 MiB (a 128th of the budget). Holds objects one after the other, each behind an 8-byte head.
+ *   segment  136 KiB … 1 MiB (a 128th of the budget). Holds objects one after the other, each behind an 8-byte head.
  *   granule  what is charged, taken from the system and given back to it: a huge page of several segments, or one segment where
  *            the budget is below 64 MiB
  *   head     index of the object's word (32 bits), its info (31 bits: word.h). Never changes: an object whose word

@@ -87,12 +87,13 @@ static void make_zeros(struct far_word *w, uint32_t info, size_t count)
 
 struct far_word *far_object_create(struct far_type *type, size_t bytes, size_t count, int *error)
 {
-    struct far_word *w;
+    struct far_word *w = NULL;
     int number = -ENOMEM;
 
     far_object_note_thread();
     far_signals_block(); /* the evacuator wants the locks, for which a handler's scope may wait */
-    w = far_gate_is_in_vain() && far_evacuate_is_hopeless() ? NULL : take_words(type, bytes, count, &number);
+    if (bytes > FAR_OBJECT_UNIT_BYTES || !far_gate_is_in_vain() || !far_evacuate_is_hopeless())
+        w = take_words(type, bytes, count, &number);
     far_signals_restore();
     *error = number < 0 ? number : 0;
     if (!w || bytes > FAR_OBJECT_UNIT_BYTES)

@@ -66,7 +66,7 @@ __attribute__((weak, used, visibility("hidden"))) struct far_local_place far_loc
 /* --- finding the state of others */
 
 /* A note "farshim", type 1: where far_local_place_ is, counted from the 8 bytes that say so. */
-__asm__(".pushsection .note.farshim, \"aG\", @note, far_local_note_, comdat\n"
+__asm__(".pushsection .note.farshim, \"a\", @note\n" /* in no group: --gc-sections would drop it */
         ".balign 4\n"
         ".long 8, 8, 1\n"
         ".asciz \"farshim\"\n"
@@ -84,8 +84,6 @@ struct far_local_object_ {
     const struct far_local_segment_ *segments;
     uint16_t n_segments;
 };
-int far_local_each_object_(int (*visit)(struct far_local_object_ *, size_t, void *), void *arg) __asm__("dl_iterate_phdr")
-    __attribute__((weak)); /* as dlsym: static programs do without */
 
 struct far_local_looking_ {
     struct far_local_place *first; /* of all linked objects */
@@ -137,17 +135,20 @@ __attribute__((unused)) static int far_local_visit_(struct far_local_object_ *o,
 __attribute__((unused)) static void far_local_find_(void)
 {
     struct far_local_looking_ l = {NULL, NULL};
+    int (*each)(int (*visit)(struct far_local_object_ *, size_t, void *), void *);
     void *(*open)(const char *, int);
 
-    if (far_local_place_.has_looked || !far_local_each_object_)
+    if (far_local_place_.has_looked || !dlsym)
         return;
     far_local_place_.has_looked = 1;
-    far_local_each_object_(far_local_visit_, &l);
+    *(void **)&each = dlsym((void *)0, "dl_iterate_phdr"); /* to name them would be warned of in static programs, or break them */
+    if (each)
+        each(far_local_visit_, &l);
     if (l.first)
         far_local_place_.state = l.first->state;
-    if (!l.name || !*l.name || !dlsym)
+    if (!l.name || !*l.name)
         return;
-    *(void **)&open = dlsym((void *)0, "dlopen"); /* to name it would be warned of in static programs */
+    *(void **)&open = dlsym((void *)0, "dlopen");
     if (open)
         open(l.name, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
@@ -344,11 +345,19 @@ __attribute__((unused)) static uint64_t far_local_oldest_(void)
 static inline int far_local_mark_(struct far_local_block *b)
 {
     for (size_t i = 1; i < b->count; i++)
-        b->words[i].pins = FAR_PINS_FREED;
+        __atomic_fetch_or(&b->words[i].pins, (uint8_t)FAR_PINS_FREED, __ATOMIC_RELAXED);
     return __atomic_fetch_or(&b->words[0].pins, (uint8_t)FAR_PINS_FREED, __ATOMIC_RELAXED) & FAR_PINS_FREED;
 }
 
-/* 0, or -1 with errno. Pins are counted as the library does, and keep nothing here. */
+static inline int far_local_is_pinned_(const struct far_local_block *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (__atomic_load_n(&b->words[i].pins, __ATOMIC_RELAXED) & FAR_PINS_MOST)
+            return 1;
+    return 0;
+}
+
+/* 0, or -1 with errno. */
 __attribute__((unused)) static int far_local_pin_(struct far_word *w)
 {
     uint8_t pins = __atomic_load_n(&w->pins, __ATOMIC_RELAXED);
@@ -441,12 +450,32 @@ static inline void far_local_give_back_(struct far_local_block *b)
 }
 #endif
 
-/* Gives back a list of blocks and all that they own. */
+static inline size_t far_local_weight_(const struct far_local_block *b)
+{
+    return 1 + b->count * (b->bytes + sizeof(b->words[0])) / FAR_LOCAL_PAGE;
+}
+
+/* To what was freed last. How much waits now. */
+static inline size_t far_local_push_(struct far_local_block *b, size_t weight)
+{
+    b->next = __atomic_load_n(&far_local_.fresh, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&far_local_.fresh, &b->next, b, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        ;
+    return __atomic_add_fetch(&far_local_.waiting, weight, __ATOMIC_RELAXED);
+}
+
+/* Gives back a list of blocks and all that they own. What is pinned waits for another time. */
 static inline void far_local_reap_(struct far_local_block *b)
 {
     while (b) {
         struct far_local_block *next;
 
+        if (far_local_is_pinned_(b)) {
+            next = b->next;
+            far_local_push_(b, far_local_weight_(b));
+            b = next;
+            continue;
+        }
         far_local_free_owned_(b);
         next = b->next;
         far_local_give_back_(b);
@@ -468,11 +497,6 @@ static inline void far_local_take_fresh_(void)
     }
     *far_local_.limbo_end = first;
     far_local_.limbo_end = end;
-}
-
-static inline size_t far_local_weight_(const struct far_local_block *b)
-{
-    return 1 + b->count * (b->bytes + sizeof(b->words[0])) / FAR_LOCAL_PAGE;
 }
 
 /* Blocks that no scope can hold any more. */
@@ -512,10 +536,7 @@ __attribute__((unused)) static void far_local_destroy_(struct far_word *w, size_
         fprintf(stderr, "the far object %p was freed twice\n", (void *)w);
         abort();
     }
-    b->next = __atomic_load_n(&far_local_.fresh, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&far_local_.fresh, &b->next, b, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-        ;
-    waiting = __atomic_add_fetch(&far_local_.waiting, weight, __ATOMIC_RELAXED);
+    waiting = far_local_push_(b, weight);
     if (waiting / FAR_LOCAL_BATCH != (waiting - weight) / FAR_LOCAL_BATCH)
         far_local_reap_(far_local_look_());
 }

@@ -552,7 +552,7 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
 #define FAR_FREE(h) far_destroy_(FAR_CHECK_FREE_((h).word), 1)
 
 /* FAR_AUTO(T, name): a handle, null at first; what it names at the end of the block is freed, unless FAR_RELEASE(name) took it.
- * FAR_AUTO(T) name = ... begins with another value. It must have one: what is not initialized is freed too. */
+ * FAR_AUTO(T) name = ... begins with another value. It must have one: what is not initialized is freed too. Not const. */
 #define FAR_AUTO(...) FAR_AUTO_PICK_(__VA_ARGS__, FAR_AUTO_NULL_, FAR_AUTO_, 0)(__VA_ARGS__)
 #define FAR_AUTO_PICK_(a, b, name, ...) name
 #define FAR_AUTO_(T) __attribute__((cleanup(far_auto_))) far_handle_##T FAR_AUTO_PLACE_

@@ -359,6 +359,27 @@ static void free__after_scopes(void **state)
 
 /* --- access */
 
+/* What is pinned stays as long as it is, also when it was freed. */
+static void pin__outlives_free(void **state)
+{
+    FAR(page) p, other;
+    page *at;
+
+    assert_true(FAR_NEW(p, page));
+    at = FAR_PIN(p);
+    assert_non_null(at);
+    rig_fill(at, 1, 1);
+    FAR_FREE(p);
+    for (unsigned i = 0; i < 3000; i++) {
+        assert_true(FAR_NEW(other, page));
+        FAR_SCOPE
+            rig_fill(FAR_W(other), 2, i);
+        FAR_FREE(other);
+    }
+    assert_true(rig_is(at, 1, 1));
+    FAR_UNPIN(p);
+}
+
 static void pin__across_evictions(void **state)
 {
     FAR(page) p, q;
@@ -1066,6 +1087,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(free__gives_large_memory_back),
         cmocka_unit_test(free__gives_memory_back),
         cmocka_unit_test(free__after_scopes),
+        cmocka_unit_test(pin__outlives_free),
         cmocka_unit_test(pin__across_evictions),
         cmocka_unit_test(flush__and_back),
         cmocka_unit_test(null__has_nothing_to_do),

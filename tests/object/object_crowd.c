@@ -142,21 +142,30 @@ static struct {
     bool is_short[SAMPLES]; /* of the time until then */
 } samples;
 
-/* Of all threads of the process, until the end. */
-static void take_samples(void)
+static void sample_process(const char *pid)
 {
-    DIR *tasks = opendir("/proc/self/task");
+    char path[300];
     struct dirent *e;
+    DIR *tasks;
 
-    samples.queued_us = calloc(SAMPLES, sizeof(*samples.queued_us));
+    snprintf(path, sizeof(path), "/proc/%s/task", pid);
+    tasks = opendir(path);
     while (tasks && (e = readdir(tasks)) && samples.n_fds < 2 * THREADS_MOST) {
-        char path[300];
-
-        snprintf(path, sizeof(path), "/proc/self/task/%s/schedstat", e->d_name);
+        snprintf(path, sizeof(path), "/proc/%s/task/%s/schedstat", pid, e->d_name);
         if (e->d_name[0] != '.' && (samples.fds[samples.n_fds] = open(path, O_RDONLY | O_CLOEXEC)) >= 0)
             samples.n_fds++;
     }
-    closedir(tasks);
+    if (tasks)
+        closedir(tasks);
+}
+
+/* Of all threads of the process and of its node (tests/stress/run.sh names it), until the end. */
+static void take_samples(void)
+{
+    samples.queued_us = calloc(SAMPLES, sizeof(*samples.queued_us));
+    sample_process("self");
+    if (getenv("NODE_PID"))
+        sample_process(getenv("NODE_PID"));
     for (bool last = false; !last && samples.n < SAMPLES; samples.n++) {
         last = far_now_ns() >= end_ns + 100 * FAR_NS_PER_MS;
         for (unsigned i = 0; i < samples.n_fds; i++)

@@ -4,8 +4,8 @@
 #
 #   run.sh FARMEMD TRANSPORT PROGRAM ARGS...       TRANSPORT: inproc, unix, tcp or private
 #
-# The word @NODE@ in the arguments, and in the values of FAR_NODES, becomes the node's address. Exit status: the program's, or 1
-# when farmemd did not start or did not stop.
+# The word @NODE@ in the arguments, and in the values of FAR_NODES, becomes the node's address; NODE_PID is its process, where it
+# is another. Exit status: the program's, or 1 when farmemd did not start or did not stop.
 set -u
 farmemd=$1 transport=$2
 shift 2
@@ -72,7 +72,7 @@ for a in "$@"; do
     args+=("${a//@NODE@/$node}")
 done
 [ -n "${FAR_NODES:-}" ] && export FAR_NODES=${FAR_NODES//@NODE@/$node}
-"${args[@]}"
+NODE_PID=$pid "${args[@]}"
 status=$?
 if [ -n "$pid" ]; then
     stop || status=1
