@@ -291,12 +291,12 @@ static void far_engine_pollfds__wakes_who_sleeps(void **state)
     first = ping_of(crowd.n);
     assert_int_equal(far_engine_call(e, &first), 0);
     crowd.e = e;
-    in_hook = 0;
+    far_atomic_store_seq_cst(&in_hook, 0u);
     fake->hook = hold_the_engine;
     assert_int_equal(pthread_create(&t, NULL, sleeper, NULL), 0);
     far_engine_submit(e, &first);
     far_engine_pollfds(e, fds, 4);
-    assert_int_equal(in_hook, 1);
+    assert_int_equal(far_atomic_load_seq_cst(&in_hook), 1);
     assert_int_equal(far_atomic_load_seq_cst(&e->sleepers), 0);
     pthread_join(t, &status); /* nobody answers: it has driven until the node was lost */
     assert_int_equal((intptr_t)status, -EHOSTDOWN);

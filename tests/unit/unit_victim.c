@@ -111,8 +111,12 @@ static struct {
 static void *acknowledger(void *rounds)
 {
     for (uint32_t i = 1; i <= *(const uint32_t *)rounds; i++) {
-        while (far_atomic_load_acquire(&race.round) != i)
-            far_cpu_relax();
+        for (unsigned spins = 1; far_atomic_load_acquire(&race.round) != i; spins++) {
+            if (spins % 1024)
+                far_cpu_relax();
+            else
+                far_os_yield(); /* to who is to begin, if there is no processor for both */
+        }
         far_victim_written(11, true);
         far_atomic_store_release(&race.done, i);
     }
