@@ -588,7 +588,8 @@ def test_node_with_too_few_connections_for_objects(build, start, victim):
     """They have one of their own, from the first object on."""
     n = start("--memory=64M", "--max-connections=2")
     tests = build / "tests"
-    v = victim(n.url, [str(tests / "example_far_pie"), "/etc/hosts", "check"], deadline="500ms")
+    v = victim(n.url, [str(tests / p) for p in ("object_plugins", "libobject_plugin.so", "libobject_plugin_debug.so")],
+               deadline="500ms")
     assert v.wait() != 0
     assert any(re.search("far objects cannot start: .*closed by the node.*--max-connections", line) and n.url in line
                for line in v.lines()), v.stderr()
