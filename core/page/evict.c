@@ -64,11 +64,11 @@ static void dropped(const struct far_claim *c)
                                                     : far_word_make(FAR_PAGE_REMOTE, flags, far_pager_stamp(), slot));
 }
 
-_Static_assert(FAR_EVICT_BATCH <= FAR_VM_SCATTERED, "a batch goes with one call");
+_Static_assert(FAR_EVICT_MOST <= FAR_VM_SCATTERED, "a step goes with one call");
 
 static unsigned drop_claims(const struct far_claim *c, unsigned n)
 {
-    uintptr_t pages[FAR_EVICT_BATCH];
+    uintptr_t pages[FAR_EVICT_MOST];
     unsigned total = 0;
 
     for (unsigned i = 0; i < n; i++)
@@ -91,7 +91,7 @@ static unsigned drop_claims(const struct far_claim *c, unsigned n)
 /* Drops those claims, sorted by page, that need no victim. Returns how many are left, at the front of c. */
 static unsigned drop_clean(struct far_claim *c, unsigned n, unsigned *went)
 {
-    struct far_claim clean[FAR_EVICT_BATCH];
+    struct far_claim clean[FAR_EVICT_MOST];
     unsigned left = 0, n_clean = 0;
 
     for (unsigned i = 0; i < n; i++) {
@@ -167,12 +167,19 @@ static unsigned evict(struct far_claim *c, unsigned n)
     return total;
 }
 
-/* Takes up to a batch of the coldest pages, as far as the ring has room. */
-static unsigned take_batch(void)
+/* How many pages leave in one step. The more, the more of them are neighbours, which are moved with one call and one flush; but no
+ * large part of a small limit. */
+static unsigned step_pages(void)
 {
-    uint32_t pages[FAR_EVICT_BATCH];
-    struct far_claim claims[FAR_EVICT_BATCH];
-    unsigned want = far_min(room(), FAR_EVICT_BATCH), n = 0;
+    return (unsigned)far_min(far_max(far_budget_limit_pages() / 128, (uint64_t)FAR_EVICT_BATCH), (uint64_t)FAR_EVICT_MOST);
+}
+
+/* Takes so many of the coldest pages, as far as the ring has room. */
+static unsigned take_step(void)
+{
+    uint32_t pages[FAR_EVICT_MOST];
+    struct far_claim claims[FAR_EVICT_MOST];
+    unsigned want = far_min(room(), step_pages()), n = 0;
 
     for (unsigned tries = 0; n < want && tries < 8; tries++) {
         enum far_queue q;
@@ -255,10 +262,10 @@ unsigned far_evict_step(void)
         return 0;
     far_engine_poll(far_pager.write_engine);
     far_writeback_retry();
-    if (far_evict_make_room(FAR_EVICT_BATCH))
+    if (far_evict_make_room(step_pages()))
         far_writeback_set_obstacle(0);
-    far_writeback_reserve();
-    taken = take_batch();
+    far_writeback_reserve(step_pages());
+    taken = take_step();
     if (taken)
         return taken;
     if (!room() && tail_is_writing() && far_writeback_wait())

@@ -1,7 +1,7 @@
 /*
  * evict.h - the evacuator: takes cold pages out of the window, writes dirty ones back, frees local memory.
  *
- * One step takes at most FAR_EVICT_BATCH pages out of the window: clean ones are dropped in place, with one flush of the
+ * One step takes at most FAR_EVICT_MOST pages out of the window: clean ones are dropped in place, with one flush of the
  * translation caches for all; dirty ones are taken into the victim cache (take.h), which their write-back is sent from. Victims
  * whose content is safe on a node make room for them, the oldest first.
  *

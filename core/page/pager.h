@@ -37,8 +37,9 @@
 #include "core/remote/slab.h"
 #include "transport/engine.h"
 
-#define FAR_EVICT_BATCH  64u /* pages that leave in one step */
-#define FAR_STAGING_PAGES FAR_EVICT_BATCH /* behind the window: where they are taken to */
+#define FAR_EVICT_BATCH  64u  /* pages that leave in one step, or in one request */
+#define FAR_EVICT_MOST   256u /* in one step, where the limit is large */
+#define FAR_STAGING_PAGES FAR_EVICT_MOST /* behind the window: where they are taken to */
 #define FAR_PAGE_SHIFT   12
 
 struct far_rwlock {

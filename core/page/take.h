@@ -31,7 +31,7 @@ void far_unclaim(const struct far_claim *c);
 
 void far_claims_sort(struct far_claim *c, unsigned n); /* by page */
 
-/* Takes claimed pages (<= FAR_EVICT_BATCH), sorted by page, into the victims' buffers from the ring's head on, which moves;
+/* Takes claimed pages (<= FAR_EVICT_MOST), sorted by page, into the victims' buffers from the ring's head on, which moves;
  * the ring has room for them. Claims that could not be taken are given up. taken() is called for each that was, with the
  * position of its victim. Returns their number. */
 unsigned far_take(struct far_claim *c, unsigned n, void (*taken)(const struct far_claim *c, uint64_t position, void *arg),

@@ -58,7 +58,7 @@ int far_vm_drop(uintptr_t p, size_t bytes);
 /* The same for n pages (<= FAR_VM_SCATTERED), sorted, anywhere: with one flush of the translation caches for all of them where
  * the kernel can (6.16), since interrupting the other processors costs more than the rest. Returns how many went, from the
  * front; fewer than n: the next one was refused. */
-#define FAR_VM_SCATTERED 64u
+#define FAR_VM_SCATTERED 256u
 unsigned far_vm_drop_scattered(const uintptr_t *pages, unsigned n);
 /* Copies by the kernel, which needs no translation of the source for that; what is there at the source must be readable. */
 void far_vm_copy(uintptr_t to, uintptr_t from, size_t bytes);

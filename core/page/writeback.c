@@ -223,11 +223,11 @@ void far_writeback_retry(void)
         far_writeback_submit(op);
 }
 
-void far_writeback_reserve(void)
+void far_writeback_reserve(unsigned pages)
 {
     int ret = 0;
 
-    if (far_slab_free_slots(far_pager.page_class) < FAR_EVICT_BATCH)
+    if (far_slab_free_slots(far_pager.page_class) < pages)
         ret = far_slab_grow(far_pager.page_class);
     if (ret < 0)
         far_writeback_set_obstacle(ret);

@@ -19,8 +19,8 @@ void far_writeback_reset_in_child(void);
  * a request to become free, and for a span. */
 int far_writeback_add(struct far_write_op **op, uint64_t index);
 void far_writeback_submit(struct far_write_op *op);
-/* Has slots for a whole batch before pages are claimed, so that no claimed page waits for a span to be granted. */
-void far_writeback_reserve(void);
+/* Has slots for so many pages before they are claimed, so that no claimed page waits for a span to be granted. */
+void far_writeback_reserve(unsigned pages);
 /* Requests under way. */
 unsigned far_writeback_busy(void);
 /* Waits until the oldest one is acknowledged; false if none is under way. */
