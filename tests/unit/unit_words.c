@@ -21,7 +21,7 @@
 #endif
 #define MODEL   (1u << 20)
 
-static uint64_t limit = 16 << 20, top = 1; /* top: as in words.c */
+static uint64_t limit = 16 << 20, top = 1; /* top: as in words.c; atomic */
 
 static void start(void)
 {
@@ -39,19 +39,17 @@ static struct far_word *take_row(size_t count)
     struct far_word *w = far_words_take(count);
 
     if (w)
-        top = far_max(top, far_words_index(w) + count);
+        far_atomic_raise_u64(&top, far_words_index(w) + count);
     return w;
 }
 
 /* Takes all that were given back: from then on what is taken is fresh. */
 static void use_up(void)
 {
-    struct far_word *w;
+    uint64_t fresh = far_atomic_load_relaxed(&top);
 
-    do
-        w = far_words_take(1);
-    while (far_words_index(w) != far_words_used());
-    top = far_words_index(w) + 1;
+    while (far_words_index(take_row(1)) < fresh)
+        ;
 }
 
 static void give_row(struct far_word *w, size_t count)
@@ -119,7 +117,7 @@ static void give__what_is_free_says_so_and_comes_again(void **unused)
     for (unsigned i = 0; i < 100; i++)
         assert_int_equal(far_at_state(far_at_load(&row[i])), FAR_WORD_FREE);
     for (unsigned i = 0; i < 100; i++) {
-        w[i] = far_words_take(1);
+        w[i] = take_row(1);
         assert_true(is_zero(w[i]));
         use(w[i]);
         least = far_words_index(w[i]) < least ? far_words_index(w[i]) : least;
@@ -136,7 +134,7 @@ static void used__counts_words(void **unused)
     struct far_word *one, *row;
 
     start();
-    one = far_words_take(1);
+    one = take_row(1);
     assert_int_equal(far_words_used(), before + 1);
     row = take_row(77);
     assert_int_equal(far_words_used(), before + 78);
@@ -153,8 +151,8 @@ static void take__more_than_there_are(void **unused)
     start();
     used = far_words_used();
     meta = far_budget.meta_bytes;
-    assert_null(far_words_take(far_words_bytes / sizeof(struct far_word))); /* the first is never given out */
-    assert_null(far_words_take(SIZE_MAX));
+    assert_null(take_row(far_words_bytes / sizeof(struct far_word))); /* the first is never given out */
+    assert_null(take_row(SIZE_MAX));
     assert_true(far_words_used() == used && far_budget.meta_bytes == meta);
 }
 
@@ -202,7 +200,7 @@ static void *takes_and_gives(void *seed)
         size_t count = far_random_below(&r, 64) ? 1 : 2 + far_random_below(&r, 30);
 
         if (n + count <= HELD && far_random_below(&r, 2)) {
-            struct far_word *w = far_words_take(count);
+            struct far_word *w = take_row(count);
 
             own(w, count);
             while (count--)
@@ -246,12 +244,12 @@ static void keeps(void *arg)
 
     use_up();
     far_words_keep();
-    first = far_words_take(1);
+    first = take_row(1);
     far_words_give(first);
     do {
         size_t count = freed % 1000 ? 1 : 10;
 
-        w = far_words_take(count);
+        w = take_row(count);
         if (!w || !is_zero(w))
             abort();
         if (w <= first && w + count > first)
@@ -285,7 +283,7 @@ static void take__rows_come_again(void **unused)
     start();
     use_up();
     for (unsigned i = 0; i < STAY; i++)
-        assert_non_null(far_words_take(1));
+        assert_non_null(take_row(1));
     end = top + STAY;
     far_random_seed(&r, test_seed(__func__));
     for (unsigned turn = 0; turn < TURNS; turn++) {
@@ -340,7 +338,7 @@ static void count_meta__not_of_words_that_come_again(void **unused)
 
     start();
     for (unsigned i = 0; i < 100000; i++) {
-        struct far_word *w = far_words_take(1);
+        struct far_word *w = take_row(1);
 
         far_words_give(w);
     }
@@ -384,12 +382,12 @@ static void take__leaves_room_for_data(void **unused)
     use_up();
     used = far_words_used();
     meta = far_budget.meta_bytes;
-    assert_null(far_words_take(limit / sizeof(struct far_word)));
-    assert_null(far_words_take(most / sizeof(struct far_word) - top + 1));
+    assert_null(take_row(limit / sizeof(struct far_word)));
+    assert_null(take_row(most / sizeof(struct far_word) - top + 1));
     assert_true(far_words_used() == used && far_budget.meta_bytes == meta);
     assert_non_null(take_row(most / sizeof(struct far_word) - top));
     assert_int_equal(far_budget.meta_bytes, most);
-    assert_null(far_words_take(2));
+    assert_null(take_row(2));
     assert_non_null(take_row(1));
 }
 
