@@ -178,7 +178,9 @@ static void take_samples(void)
 /* Marks when a thread waited for a processor. The kernel counts that when it gets one. */
 static void mark_short(void)
 {
-    for (unsigned k = 1; k < samples.n; k++)
+    for (unsigned k = 1; k < samples.n; k++) {
+        /* A sample that is late: the machine itself stood, which no run queue shows. */
+        samples.is_short[k] |= samples.at_ns[k] - samples.at_ns[k - 1] > 4 * SAMPLE_US * FAR_NS_PER_US;
         for (unsigned i = 0; i < samples.n_fds; i++) {
             uint32_t now = samples.queued_us[k][i], before = samples.queued_us[k - 1][i]; /* none once it has ended */
             uint64_t queued = (uint64_t)(now - far_min(now, before)) * FAR_NS_PER_US;
@@ -186,6 +188,7 @@ static void mark_short(void)
             for (unsigned j = k; j && queued >= SAMPLE_US * FAR_NS_PER_US / 2 && samples.at_ns[k] - samples.at_ns[j] < queued; j--)
                 samples.is_short[j] = true;
         }
+    }
 }
 
 /* Percent of the time. */
