@@ -131,7 +131,7 @@ static int status_of(const struct bring_op *op, const struct coming *c)
     return 0;
 }
 
-/* seq_cst pairs with wait_for_op: either it sees the free request, or we see it waiting. */
+/* seq_cst pairs with op_get: either it sees the free request, or we see it waiting. */
 static void unref_by(struct bring_op *op, uint32_t refs)
 {
     bool last;

@@ -258,16 +258,21 @@ static uint64_t limit_for(uint64_t pages)
     return far_div_up(bytes + bytes / 32, FAR_MIB);
 }
 
+static bool is_mostly_metadata(void)
+{
+    return far_atomic_load_relaxed(&far_budget.meta_bytes) > far_atomic_load_relaxed(&far_budget.limit_bytes) / 2;
+}
+
 void far_evacuate_obstacle(char *text, size_t cap)
 {
-    uint64_t meta = far_atomic_load_relaxed(&far_budget.meta_bytes), limit = far_atomic_load_relaxed(&far_budget.limit_bytes);
+    uint64_t meta = far_atomic_load_relaxed(&far_budget.meta_bytes);
     int why = far_send_obstacle();
 
     if (why == -ENOSPC)
         far_format(text, cap, "all memory nodes are full: give farmemd more --memory, or name more nodes (FAR_NODES)");
     else if (why)
         far_format(text, cap, "memory nodes do not take what has to go: see the messages about them");
-    else if (meta > limit / 2)
+    else if (is_mostly_metadata())
         far_format(text, cap, "most of the limit is taken by what is kept for each object (16 bytes and more): raise FAR_LOCAL to %lu "
                               "MiB, or use larger objects or arrays", far_div_up(2 * meta, FAR_MIB));
     else
@@ -307,8 +312,7 @@ uint32_t far_evacuate_stalled(void)
 
 bool far_evacuate_is_hopeless(void)
 {
-    return far_send_obstacle() ||
-           far_atomic_load_relaxed(&far_budget.meta_bytes) > far_atomic_load_relaxed(&far_budget.limit_bytes) / 2;
+    return far_send_obstacle() || is_mostly_metadata();
 }
 
 static void got_on(void)

@@ -603,7 +603,7 @@ static void note_used(void *p, uint64_t head, void *used)
     uint64_t at = far_at_load(w);
 
     if (far_at_is_at_home(at) && far_at_address(at) == p &&
-        (far_at_state(at) == FAR_WORD_RESIDENT || far_atomic_load_relaxed(&w->pins) & ~FAR_PIN_FREED))
+        (far_at_state(at) == FAR_WORD_RESIDENT || far_atomic_load_relaxed(&w->pins) & ~FAR_PINS_FREED))
         *(bool *)used = true;
 }
 

@@ -30,7 +30,6 @@
 #define COPY_NAP_NS  FAR_NS_PER_MS        /* COPYING ends with a wake-up; a round of the evacuator is bounded */
 #define FETCH_NAP_NS (50 * FAR_NS_PER_US) /* FETCHING: then look whether the engine is driven */
 #define ROOM_NAP_NS  FAR_NS_PER_MS
-#define PINS_MOST    127u
 #define FLUSH_TRIES  64u
 #define WORDS_A_LOOK 256u /* a page of words: then whoever makes objects looks at the memory left */
 
@@ -110,7 +109,7 @@ void far_object_destroy(struct far_word *w, size_t count)
     size_t waiting;
 
     for (size_t i = 0; i < count; i++)
-        if (far_atomic_or_relaxed(&w[i].pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
+        if (far_atomic_or_relaxed(&w[i].pins, (uint8_t)FAR_PINS_FREED) & FAR_PINS_FREED)
             far_die("the far object %p was freed twice", (void *)&w[i]);
     far_race_window();
     far_object_note_thread();
@@ -429,7 +428,7 @@ static bool pin_add(struct far_word *w)
     uint8_t pins = far_atomic_load_relaxed(&w->pins);
 
     do {
-        if ((pins & PINS_MOST) == PINS_MOST)
+        if ((pins & FAR_PINS_MOST) == FAR_PINS_MOST)
             return false;
         far_race_window();
     } while (!far_atomic_cas_weak_acq_rel(&w->pins, &pins, (uint8_t)(pins + 1)));
@@ -458,7 +457,7 @@ void far_object_unpin(struct far_word *w)
 {
     far_atomic_store_release(&w->dirty, (uint8_t)1);
     far_race_window();
-    far_assert((far_atomic_sub_release(&w->pins, (uint8_t)1) & PINS_MOST) != 0);
+    far_assert((far_atomic_sub_release(&w->pins, (uint8_t)1) & FAR_PINS_MOST) != 0);
 }
 
 void far_object_weigh(struct far_word *w, int weight)

@@ -61,7 +61,7 @@ static void free_named(const char *field, uint32_t count, const char *type)
         memcpy(&w, field + k * sizeof(w), sizeof(w));
         if (!w)
             continue;
-        if (far_atomic_or_relaxed(&w->pins, (uint8_t)FAR_PIN_FREED) & FAR_PIN_FREED)
+        if (far_atomic_or_relaxed(&w->pins, (uint8_t)FAR_PINS_FREED) & FAR_PINS_FREED)
             far_die("the far object %p, which a %s owned, was freed twice: it had two owners, was freed before its owner, or owned "
                     "itself by way of others", (void *)w, type);
         far_limbo_push(&rp.dead, far_words_index(w), 1);
@@ -146,7 +146,7 @@ static void reap_one(struct far_word *w)
         uint64_t at = far_at_load(w);
 
         far_race_window();
-        if (far_atomic_load_acquire(&w->pins) & ~FAR_PIN_FREED) { /* somebody still has it: later */
+        if (far_atomic_load_acquire(&w->pins) & ~FAR_PINS_FREED) { /* somebody still has it: later */
             far_limbo_add(far_words_index(w), 1);
             return;
         }

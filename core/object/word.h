@@ -82,7 +82,6 @@ _Static_assert(FAR_AT_FREE == (8 | FAR_WORD_FREE) && FAR_AT_IDLE == (8 | FAR_WOR
 #define FAR_STAMPED   0x800u /* in a stamp: the object was here once; the clock is in the bits below, so that a cycle through
                               * up to 128 times the budget does not look like a return */
 #define FAR_TYPES_MOST   (1u << (FAR_INFO_BITS - FAR_INFO_SIZE))
-#define FAR_PIN_FREED    0x80u /* in far_word.pins: it was freed, and waits for its grace period */
 
 static inline uint64_t far_at_load(const struct far_word *w)
 {

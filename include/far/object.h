@@ -298,7 +298,6 @@ template <typename F, size_t n> struct far_handles_<F[n]> {
 
 /* --- checks: with -DFAR_DEBUG in the program's build (in all of it or a part) mistakes end the program with file and line */
 
-
 __attribute__((cold, noinline, noreturn, unused)) static void far_fail_(const char *file, int line, const char *what)
 {
     fprintf(stderr, "%s:%d: %s\n", file, line, what);

@@ -51,7 +51,7 @@ struct far_seen {
 
 struct far_streams;
 
-/* far_word.pins. */
+/* far_word.pins: how many at most; it was freed, and waits for its grace period. */
 #define FAR_PINS_MOST 127
 #define FAR_PINS_FREED 128
 #define FAR_SEEN_MOST 32 /* of them that are remembered in a scope */
