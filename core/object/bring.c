@@ -95,6 +95,20 @@ void far_bring_poll_soon(void)
     far_bring_poll();
 }
 
+void far_bring_poll_seldom(void)
+{
+    uint64_t now;
+
+    if (!far_engine_outstanding(far_pager.object_engine))
+        return;
+    now = far_now_ns();
+    if (now - far_atomic_load_relaxed(&drove_ns) < APART_NS)
+        return;
+    far_atomic_store_relaxed(&unsent, 0u);
+    far_atomic_store_relaxed(&drove_ns, now);
+    far_bring_poll();
+}
+
 void far_bring_drain(void)
 {
     while (far_bring_busy()) {

@@ -393,12 +393,28 @@ int far_object_fetch(struct far_word *const *w, size_t n, int mode)
     return ret;
 }
 
+/* Whether one of these may be away. Large ones are not asked: their pages are. */
+static bool is_one_away(struct far_word *const *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t at = far_at_load(w[i]);
+
+        if (far_at_state(at) == FAR_WORD_REMOTE || far_is_far((void *)(uintptr_t)at))
+            return true;
+    }
+    return false;
+}
+
 void far_object_prefetch(struct far_word *const *w, size_t n, int mode)
 {
     struct far_basket b = {.ahead = true};
     bool alone = n == 1;
     uint64_t outer;
 
+    if (!is_one_away(w, n)) {
+        far_bring_poll_seldom();
+        return;
+    }
     if (!scope_try_enter(false, &outer))
         return;
     far_range_lock_read();

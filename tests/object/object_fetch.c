@@ -301,6 +301,38 @@ static void prefetch__goes_with_others(void **unused)
         FAR_FREE(h[i]);
 }
 
+/* The engine costs system calls: what is here already is no reason to drive it, but once in a while for what is under way. */
+static void prefetch__of_what_is_here(void **unused)
+{
+    FAR(thing) away, here;
+    uint32_t looks;
+
+    start();
+    away = new_thing();
+    put_away(away);
+    here = new_thing();
+    far_evacuate_stop(); /* it drives the engine as well */
+    wire_hold(true);
+    stopped_ns = far_now_ns();
+    far_clock_set(stopped_clock, NULL);
+    FAR_PREFETCH(away);
+    looks = far_atomic_load_relaxed(&wire.looks);
+    for (unsigned i = 0; i < 100; i++)
+        FAR_PREFETCH(here);
+    assert_int_equal(far_atomic_load_relaxed(&wire.looks), looks);
+    wire_hold(false);
+    stopped_ns += FAR_NS_PER_MS;
+    for (unsigned i = 0; i < 100; i++)
+        FAR_PREFETCH(here);
+    assert_in_range(far_atomic_load_relaxed(&wire.looks) - looks, 1, 50); /* a few for each time */
+    far_clock_set(NULL, NULL);
+    FAR_SCOPE
+        assert_int_equal(FAR_R(away)->c[77], 'x');
+    far_evacuate_go_on();
+    FAR_FREE(away);
+    FAR_FREE(here);
+}
+
 /* A use that says nothing of the next one keeps nothing here. */
 static void nt__of_what_is_about_to_go(void **unused)
 {
@@ -376,6 +408,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(prefetch__nothing_for_a_null_handle),
         cmocka_unit_test(prefetch__who_waits_drives),
         cmocka_unit_test(prefetch__goes_with_others),
+        cmocka_unit_test(prefetch__of_what_is_here),
         cmocka_unit_test(fetch__large),
         cmocka_unit_test(fetch__larger_than_local_memory),
         cmocka_unit_test(fetch__large_and_lost),

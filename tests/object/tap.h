@@ -17,6 +17,7 @@ static struct {
     uint32_t flip; /* atomic: data from the node is damaged */
     uint32_t sent; /* atomic: pieces that went to the node */
     uint32_t late; /* atomic: so many looks find nothing from the node */
+    uint32_t looks; /* atomic: for what comes from the node */
 } wire;
 
 static inline long wire_allow(void *arg, unsigned conn, bool to_node, uint64_t at, size_t bytes)
@@ -25,6 +26,7 @@ static inline long wire_allow(void *arg, unsigned conn, bool to_node, uint64_t a
 
     if (to_node)
         return (long)bytes;
+    far_atomic_add_relaxed(&wire.looks, 1u);
     while (late && !far_atomic_cas_relaxed(&wire.late, &late, late - 1))
         ;
     return late || far_atomic_load_acquire(&wire.hold) ? 0 : (long)bytes;
