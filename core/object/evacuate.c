@@ -147,8 +147,10 @@ static int64_t critical_pages(void)
 static bool is_needed(unsigned times)
 {
     int64_t low = times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
+    bool spares_count = !pages_starve() && !pages_are_hotter();
+    int64_t free = free_pages(spares_count), holes = spares_count ? (int64_t)far_heap_hole_pages() : 0;
 
-    return free_pages(!pages_starve() && !pages_are_hotter()) < far_max(low, critical_pages());
+    return free < critical_pages() || free - low < -holes;
 }
 
 static bool is_critical(void)

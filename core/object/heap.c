@@ -29,14 +29,18 @@
 #define SEGMENT_MOST  (1u << 20)
 #define LOOK_TICKS   2u           /* from when a segment is filled until it is looked at: by then what came ahead was used */
 #define STAYS_MOST   4u
+#define HOLES_LEAST  2u           /* they are used where they are this part of their segment at least */
+#define HOLE_BYTES   64u          /* at least */
 #define SPARE_PARTS  2u           /* free granules kept for reuse: at most this part of the budget, which is what a round frees */
 #define SLACK_PARTS  40u          /* of the budget: for memory that threads in scopes need */
 
-enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_QUEUED, SEGMENT_PICKED };
+enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_QUEUED, SEGMENT_PICKED, SEGMENT_HOLED };
 
 struct segment {
-    struct far_list link; /* in its kind's queue or among the filled. Under heap.lock */
-    uint32_t fill;        /* bytes used; under the shard's lock while open, constant afterwards */
+    struct far_list link; /* in its kind's queue, among the filled or those with holes. Under heap.lock */
+    uint32_t fill;        /* where the last object ends; under the shard's lock while open, constant afterwards but for holes */
+    uint32_t at, end;     /* of one that is open: the room for the next objects. Under the shard's lock */
+    uint32_t holes;       /* bytes in them, while it has some */
     uint32_t refs;        /* atomic: heap.h */
     uint8_t state, kind;  /* under heap.lock, but OPEN: its shard's */
     uint8_t tick;         /* evacuation clock when it was put into its list */
@@ -75,6 +79,8 @@ static struct {
     uint32_t queued[FAR_HEAP_KINDS];
     struct far_list queues[FAR_HEAP_KINDS];
     struct far_list filled;   /* segments that wait for their queue; `queued` counts them too */
+    struct far_list holed;    /* segments with holes, which nobody fills now */
+    uint64_t hole_bytes;      /* of those; atomic for readers */
     struct far_list partial;  /* granules with free segments and others; who became so last is first, so that the rest may empty */
     struct far_list spare;    /* granules all free, memory behind them, charged */
     struct far_list empty;    /* granules with nothing behind them */
@@ -127,6 +133,7 @@ int far_heap_init(uint64_t window_bytes)
     for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
         far_list_init(&heap.queues[k]);
     far_list_init(&heap.filled);
+    far_list_init(&heap.holed);
     far_list_init(&heap.partial);
     far_list_init(&heap.spare);
     far_list_init(&heap.empty);
@@ -165,6 +172,11 @@ uint64_t far_heap_used_bytes(void)
 uint64_t far_heap_spare_pages(void)
 {
     return (uint64_t)far_atomic_load_relaxed(&heap.spares) * (heap.bytes / FAR_OS_PAGE_SIZE);
+}
+
+uint64_t far_heap_hole_pages(void)
+{
+    return far_atomic_load_relaxed(&heap.hole_bytes) / FAR_OS_PAGE_SIZE;
 }
 
 /* --- granules and segments */
@@ -316,6 +328,12 @@ static struct granule *segment_give_locked(uint32_t i)
     return g;
 }
 
+static void holed_remove_locked(struct segment *s)
+{
+    far_list_remove(&s->link);
+    far_atomic_store_relaxed(&heap.hole_bytes, heap.hole_bytes - s->holes);
+}
+
 /* Nothing refers to it any more. */
 static void segment_free(uint32_t i)
 {
@@ -330,6 +348,8 @@ static void segment_free(uint32_t i)
     if (s->state == SEGMENT_QUEUED) {
         far_list_remove(&s->link);
         heap.queued[s->kind]--;
+    } else if (s->state == SEGMENT_HOLED) {
+        holed_remove_locked(s);
     }
     s->state = SEGMENT_FREE;
     gone = segment_give_locked(i);
@@ -345,6 +365,19 @@ static void unref(uint32_t i)
         far_race_window();
         segment_free(i);
     }
+}
+
+/* A reference that only counts while there is another: false when the last one is just being dropped. */
+static bool try_ref(struct segment *s)
+{
+    uint32_t refs = far_atomic_load_relaxed(&s->refs);
+
+    while (refs) {
+        far_race_window();
+        if (far_atomic_cas_weak_acq_rel(&s->refs, &refs, refs + 1))
+            return true;
+    }
+    return false;
 }
 
 void far_heap_hold(const void *p)
@@ -400,13 +433,77 @@ static uint32_t class_bytes(uint32_t info)
     return far_slab_class_bytes(far_slab_class(far_info_bytes(info)));
 }
 
-/* Bytes to skip at `at`, the place of a head, so that the object behind it is aligned. Where objects are apart, `at` is the
+static struct note *note_of(const void *p)
+{
+    return (struct note *)p - 1;
+}
+
+/* Where the next head may be, after an object that ends there. */
+static uint32_t behind(const struct segment *s, uint32_t end)
+{
+    return s->apart ? (uint32_t)far_align_up(end, (uint32_t)FAR_OS_PAGE_SIZE) : end;
+}
+
+static uint64_t *head_at(uint32_t segment, uint32_t at)
+{
+    return (uint64_t *)(address_of(segment) + at);
+}
+
+/* Where the next head is, behind this one at `at`. */
+static uint32_t next_head(const struct segment *s, uint32_t at, uint64_t head)
+{
+    return head & PAD ? at + (uint32_t)head : behind(s, at + HEAD_BYTES + class_bytes(far_head_info(head)));
+}
+
+/* Bytes to skip at s->at, the place of a head, so that the object behind it is aligned. Where objects are apart, it is the
  * beginning of a page, and the head is the end of it. */
 static uint32_t pad_for(const struct segment *s, uint32_t bytes)
 {
-    uint32_t at = s->fill;
+    return s->apart ? (uint32_t)FAR_OS_PAGE_SIZE - HEAD_BYTES : bytes < ALIGN_FROM ? 0 : (0u - (s->at + HEAD_BYTES)) & 63;
+}
 
-    return s->apart ? (uint32_t)FAR_OS_PAGE_SIZE - HEAD_BYTES : bytes < ALIGN_FROM ? 0 : (0u - (at + HEAD_BYTES)) & 63;
+/* Goes on to the next hole, or behind all that is there. */
+static void next_hole(uint32_t i)
+{
+    struct segment *s = &heap.segments[i];
+
+    for (uint32_t at = s->end; at < s->fill; at = next_head(s, at, *head_at(i, at))) {
+        uint64_t head = *head_at(i, at);
+
+        if (head & PAD && (uint32_t)head >= HOLE_BYTES) {
+            s->at = at;
+            s->end = at + (uint32_t)head;
+            return;
+        }
+    }
+    s->at = s->fill;
+    s->end = heap.bytes;
+}
+
+/* Whether an open segment has room for `bytes` behind a head, from s->at on. What does not fit into a hole leaves it. */
+static bool has_room(uint32_t i, uint32_t bytes)
+{
+    struct segment *s = &heap.segments[i];
+
+    for (;;) {
+        if (s->at + pad_for(s, bytes) + HEAD_BYTES + bytes <= s->end)
+            return true;
+        if (s->end == heap.bytes)
+            return false;
+        next_hole(i);
+    }
+}
+
+/* What is left of a hole is one. */
+static void took_locked(uint32_t i, uint32_t end)
+{
+    struct segment *s = &heap.segments[i];
+
+    s->at = behind(s, end);
+    if (s->end == heap.bytes)
+        s->fill = s->at;
+    else if (s->at < s->end)
+        *head_at(i, s->at) = PAD | (s->end - s->at);
 }
 
 /* false: none was open. */
@@ -422,37 +519,79 @@ static bool close_locked(struct shard *sh, enum far_heap_kind kind)
     return true;
 }
 
-/* Room for `bytes` behind a head in the open segment, or in a new one. */
+/* One with holes, with a reference; NONE: there is none. */
+static uint32_t holed_take(void)
+{
+    uint32_t i = NONE;
+
+    far_mutex_lock(&heap.lock);
+    far_list_each(&heap.holed, it) {
+        struct segment *s = far_list_entry(it, struct segment, link);
+
+        if (!try_ref(s))
+            continue; /* segment_free waits for our lock */
+        holed_remove_locked(s);
+        i = (uint32_t)(s - heap.segments);
+        break;
+    }
+    far_mutex_unlock(&heap.lock);
+    return i;
+}
+
+static uint32_t open_holed(void)
+{
+    uint32_t i = holed_take();
+
+    if (i != NONE)
+        heap.segments[i].at = heap.segments[i].end = 0; /* before the first hole */
+    return i;
+}
+
+static uint32_t open_empty(enum far_heap_charge charge)
+{
+    uint32_t i = segment_take(charge);
+    struct segment *s;
+
+    if (i == NONE)
+        return NONE;
+    s = &heap.segments[i];
+    s->fill = s->at = 0;
+    s->end = s->holes = heap.bytes;
+    s->stays = 0;
+    s->apart = far_atomic_load_relaxed(&heap.apart);
+    far_atomic_store_relaxed(&s->refs, 1u);
+    return i;
+}
+
+/* Holes are for what stays; other objects go there before the limit is passed for them. */
+static uint32_t open_any(enum far_heap_kind kind, enum far_heap_charge charge)
+{
+    uint32_t i = kind == FAR_HEAP_MAIN ? open_holed() : NONE;
+
+    if (i == NONE)
+        i = open_empty(FAR_HEAP_TRY);
+    if (i == NONE && kind != FAR_HEAP_MAIN)
+        i = open_holed();
+    return i == NONE && charge != FAR_HEAP_TRY ? open_empty(charge) : i;
+}
+
+/* An open segment with room for `bytes` behind a head. */
 static uint32_t room_locked(struct shard *sh, uint32_t bytes, enum far_heap_kind kind, enum far_heap_charge charge)
 {
     uint32_t i = sh->open[kind];
 
-    if (i != NONE && heap.segments[i].fill + pad_for(&heap.segments[i], bytes) + HEAD_BYTES + bytes <= heap.bytes)
-        return i;
-    i = segment_take(charge);
-    if (i == NONE)
-        return NONE;
-    close_locked(sh, kind);
-    heap.segments[i].fill = 0;
-    heap.segments[i].stays = 0;
-    heap.segments[i].apart = far_atomic_load_relaxed(&heap.apart);
-    heap.segments[i].state = SEGMENT_OPEN;
-    heap.segments[i].kind = (uint8_t)kind;
-    far_atomic_store_relaxed(&heap.segments[i].refs, 1u);
-    if (sh != &heap.shards[SHARDS]) /* the evacuator's only moves */
-        far_epoch_count_brought(heap.bytes);
-    return sh->open[kind] = i;
-}
-
-static struct note *note_of(const void *p)
-{
-    return (struct note *)p - 1;
-}
-
-/* Where the next head may be, after an object that ends there. */
-static uint32_t behind(const struct segment *s, uint32_t end)
-{
-    return s->apart ? (uint32_t)far_align_up(end, (uint32_t)FAR_OS_PAGE_SIZE) : end;
+    while (i == NONE || !has_room(i, bytes)) {
+        i = open_any(kind, charge);
+        if (i == NONE)
+            return NONE;
+        close_locked(sh, kind);
+        heap.segments[i].state = SEGMENT_OPEN;
+        heap.segments[i].kind = (uint8_t)kind;
+        if (sh != &heap.shards[SHARDS]) /* the evacuator's only moves */
+            far_epoch_count_brought(heap.segments[i].holes);
+        sh->open[kind] = i;
+    }
+    return i;
 }
 
 static void *alloc_from(struct shard *sh, uint32_t word, uint32_t info, enum far_heap_kind kind, enum far_heap_charge charge)
@@ -466,14 +605,14 @@ static void *alloc_from(struct shard *sh, uint32_t word, uint32_t info, enum far
         struct segment *s = &heap.segments[i];
 
         pad = pad_for(s, bytes);
-        head = (uint64_t *)(address_of(i) + s->fill);
+        head = head_at(i, s->at);
         if (pad)
             *head = PAD | pad;
         head += pad / sizeof(*head);
         *head = (uint64_t)info << 32 | word;
         if (s->apart)
             note_of(head + 1)->file = NULL;
-        s->fill = behind(s, s->fill + pad + HEAD_BYTES + bytes);
+        took_locked(i, s->at + pad + HEAD_BYTES + bytes);
         far_atomic_add_relaxed(&s->refs, 1u);
     }
     far_mutex_unlock(&sh->lock);
@@ -512,19 +651,6 @@ static enum far_heap_kind colder_locked(void)
     return heap.queued[FAR_HEAP_YOUNG] && heap.queued[FAR_HEAP_YOUNG] * 4 >= all ? FAR_HEAP_YOUNG :
            heap.queued[FAR_HEAP_MAIN]                                            ? FAR_HEAP_MAIN :
                                                                                    FAR_HEAP_YOUNG;
-}
-
-/* A reference that only counts while there is another: false when the last one is just being dropped. */
-static bool try_ref(struct segment *s)
-{
-    uint32_t refs = far_atomic_load_relaxed(&s->refs);
-
-    while (refs) {
-        far_race_window();
-        if (far_atomic_cas_weak_acq_rel(&s->refs, &refs, refs + 1))
-            return true;
-    }
-    return false;
 }
 
 /* The first of the list that is of that kind. */
@@ -582,17 +708,14 @@ int64_t far_heap_next_filled(void)
 void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg), void *arg)
 {
     const struct segment *s = &heap.segments[segment];
-    uintptr_t base = address_of((uint32_t)segment);
 
     for (uint32_t at = 0; at < s->fill;) {
-        uint64_t head = *(const uint64_t *)(base + at);
+        const uint64_t *head = head_at((uint32_t)segment, at);
+        uint32_t next = next_head(s, at, *head);
 
-        if (head & PAD) {
-            at += (uint32_t)head;
-            continue;
-        }
-        fn((void *)(base + at + HEAD_BYTES), head, arg);
-        at = behind(s, at + HEAD_BYTES + class_bytes(far_head_info(head)));
+        if (!(*head & PAD))
+            fn((void *)(uintptr_t)(head + 1), *head, arg);
+        at = next;
     }
 }
 
@@ -621,11 +744,84 @@ static bool stays_stream(int64_t segment)
     return !used;
 }
 
+/* Whether the word names the object at p, which is here. */
+static bool is_named(const void *p, uint64_t head)
+{
+    uint64_t at = far_at_load(&far_words_base[far_head_word(head)]);
+
+    return (far_at_is_at_home(at) || far_at_state(at) == FAR_WORD_EVAC) && far_at_address(at) == p;
+}
+
+struct living {
+    uint32_t objects, bytes;
+};
+
+static void count_living(void *p, uint64_t head, void *arg)
+{
+    struct living *l = arg;
+
+    if (!is_named(p, head))
+        return;
+    l->objects++;
+    l->bytes += HEAD_BYTES + class_bytes(far_head_info(head));
+}
+
+/* Whether nothing refers to it but words whose objects are here, and those leave much room. Only the evacuator, whose thread this
+ * is, makes a word name another place that is neither read by a write nor on its way in; such a one has a reference, too. */
+static bool has_holes(int64_t segment)
+{
+    const struct segment *s = &heap.segments[segment];
+    uint32_t refs = far_atomic_load_acquire(&s->refs);
+    struct living l = {0};
+
+    if (s->apart)
+        return false;
+    far_heap_walk(segment, count_living, &l);
+    return l.objects + 1 == refs && l.objects && l.bytes <= heap.bytes - heap.bytes / HOLES_LEAST;
+}
+
+/* What lies between living objects becomes one hole each. */
+static void make_holes(uint32_t i)
+{
+    struct segment *s = &heap.segments[i];
+    uint32_t from = 0; /* of what is dead up to here */
+
+    s->holes = heap.bytes;
+    for (uint32_t at = 0; at < s->fill;) {
+        uint64_t head = *head_at(i, at);
+        uint32_t next = next_head(s, at, head);
+
+        if (!(head & PAD) && is_named(head_at(i, at) + 1, head)) {
+            if (at > from)
+                *head_at(i, from) = PAD | (at - from);
+            from = next;
+            s->holes -= next - at;
+        }
+        at = next;
+    }
+    s->fill = from;
+}
+
+static void holed_put(struct segment *s)
+{
+    far_mutex_lock(&heap.lock);
+    s->state = SEGMENT_HOLED;
+    far_list_push_back(&heap.holed, &s->link);
+    far_atomic_store_relaxed(&heap.hole_bytes, heap.hole_bytes + s->holes);
+    far_mutex_unlock(&heap.lock);
+}
+
 void far_heap_unpick(int64_t segment, bool emptied)
 {
     struct segment *s = &heap.segments[segment];
+    enum far_heap_kind kind = emptied && !stays_stream(segment) ? FAR_HEAP_MAIN : (enum far_heap_kind)s->kind;
 
-    put(s, emptied && !stays_stream(segment) ? FAR_HEAP_MAIN : (enum far_heap_kind)s->kind, &heap.filled);
+    if (emptied && kind == FAR_HEAP_MAIN && has_holes(segment)) {
+        make_holes((uint32_t)segment);
+        holed_put(s);
+    } else {
+        put(s, kind, &heap.filled);
+    }
     unref((uint32_t)segment);
 }
 
@@ -640,7 +836,12 @@ void far_heap_queue(int64_t segment)
 bool far_heap_close_open(void)
 {
     bool closed = false;
+    uint32_t holed;
 
+    for (; (holed = holed_take()) != NONE; closed = true) {
+        put(&heap.segments[holed], FAR_HEAP_MAIN, &heap.filled);
+        unref(holed);
+    }
     for (unsigned s = 0; s <= SHARDS; s++) {
         far_mutex_lock(&heap.shards[s].lock);
         for (unsigned k = 0; k < FAR_HEAP_KINDS; k++)
@@ -760,7 +961,7 @@ bool far_heap_is_valid(void)
             continue;
         in_use++;
         far_heap_walk(i, count_named, &c);
-        if (c.named + (s->state != SEGMENT_QUEUED) > far_atomic_load_relaxed(&s->refs))
+        if (c.named + (s->state == SEGMENT_OPEN || s->state == SEGMENT_PICKED) > far_atomic_load_relaxed(&s->refs))
             return false;
     }
     return in_use == heap.in_use;

@@ -63,6 +63,25 @@ static bool lives(unsigned i)
     return things[i].w && things[i].w->at > 0;
 }
 
+static int64_t segment_of(unsigned i)
+{
+    return (int64_t)(((uintptr_t)things[i].w->at - far_heap_base) / far_heap_segment_bytes());
+}
+
+/* As a round does, of which something stays. */
+static void empty_at_random(struct far_random *r)
+{
+    bool looked_at;
+    int64_t s = far_heap_pick(&looked_at);
+
+    if (s < 0)
+        return;
+    for (unsigned i = 0; i < OBJECTS; i++)
+        if (lives(i) && segment_of(i) == s && far_random_below(r, 10))
+            unmake(i);
+    far_heap_unpick(s, true);
+}
+
 static void alloc__a_model(void **unused)
 {
     struct far_random r;
@@ -72,6 +91,8 @@ static void alloc__a_model(void **unused)
     for (unsigned step = 0; step < 60000; step++) {
         unsigned i = (unsigned)far_random_below(&r, OBJECTS);
 
+        if (step % 300 == 0)
+            empty_at_random(&r);
         if (lives(i))
             unmake(i);
         else
@@ -95,11 +116,6 @@ static void count(void *p, uint64_t head, void *halves)
     for (unsigned i = 0; i < 200; i++)
         if (things[i].w == &far_words_base[far_head_word(head)] && lives(i) && things[i].w->at == (int64_t)p)
             ++((unsigned *)halves)[i / 100];
-}
-
-static int64_t segment_of(unsigned i)
-{
-    return (int64_t)(((uintptr_t)things[i].w->at - far_heap_base) / far_heap_segment_bytes());
 }
 
 /* STREAM first, looked at or not; then YOUNG, oldest first; what is still referred to goes to MAIN. */
@@ -143,19 +159,19 @@ static void unpick__kinds(void **unused)
     int64_t s;
 
     start();
-    assert_true(make(0, 4096, FAR_HEAP_STREAM) && make(1, 4096, FAR_HEAP_YOUNG));
+    assert_true(make(0, 65536, FAR_HEAP_STREAM) && make(1, 16384, FAR_HEAP_STREAM) && make(2, 4096, FAR_HEAP_YOUNG));
     assert_true(far_heap_close_open());
     assert_false(far_heap_close_open());
     for (unsigned i = 0; i < 3; i++) {
         s = far_heap_pick(&looked_at);
-        assert_true(s >= 0 && s == segment_of(0));
-        far_heap_unpick(s, i == 2);
+        assert_true(s >= 0 && s == segment_of(0) && s == segment_of(1));
+        far_heap_unpick(s, i == 2); /* the rest is more than half of it */
     }
     s = far_heap_pick(&looked_at);
-    assert_true(s >= 0 && s == segment_of(1));
+    assert_true(s >= 0 && s == segment_of(2));
     far_heap_unpick(s, false);
-    unmake(0);
-    unmake(1);
+    for (unsigned i = 0; i < 3; i++)
+        unmake(i);
     far_heap_trim(UINT64_MAX);
     assert_int_equal(far_heap_used_bytes(), 0);
 }
@@ -181,7 +197,7 @@ static void unpick__stream_stays_stream(void **unused)
     assert_int_equal(far_heap_pick(&looked_at), s);
     far_heap_unpick(s, true);
     assert_int_equal(far_heap_pick(&looked_at), segment_of(1));
-    far_heap_unpick(segment_of(1), true);
+    far_heap_unpick(segment_of(1), false);
     unmake(0);
     assert_true(make(0, 4096, FAR_HEAP_STREAM) && far_heap_close_open());
     p = (void *)things[0].w->at;
@@ -192,12 +208,93 @@ static void unpick__stream_stays_stream(void **unused)
         far_heap_unpick(s, true);
     }
     assert_int_equal(s, segment_of(1));
-    far_heap_unpick(s, true);
+    far_heap_unpick(s, false);
     things[0].w->at = (int64_t)p;
     unmake(0);
     unmake(1);
     far_heap_trim(UINT64_MAX);
     assert_int_equal(far_heap_used_bytes(), 0);
+}
+
+static unsigned fill_one_segment(uint32_t bytes)
+{
+    unsigned n = 0;
+
+    while (make(n, bytes, FAR_HEAP_YOUNG) && segment_of(n) == segment_of(0))
+        n++;
+    unmake(n);
+    assert_true(far_heap_close_open());
+    return n;
+}
+
+/* The one that is picked is that of things 0...: all but some of them go. */
+static void empty_but(unsigned n, unsigned stays, bool written)
+{
+    void *p = (void *)things[n - 1].w->at;
+    bool looked_at;
+    int64_t s;
+
+    do {
+        s = far_heap_pick(&looked_at);
+        if (s != segment_of(stays))
+            far_heap_unpick(s, false);
+    } while (s != segment_of(stays));
+    if (written)
+        far_heap_hold(p); /* by its write */
+    for (unsigned i = 0; i < n; i++)
+        if (i != stays)
+            unmake(i);
+    far_heap_unpick(s, true);
+    if (written)
+        far_heap_drop(p);
+}
+
+/* Objects that no round catches keep their place, and others fill what is around them. */
+static void unpick__the_rest_shares_its_segment(void **unused)
+{
+    uint64_t shared = 0;
+    int64_t s;
+    unsigned n;
+
+    start();
+    n = fill_one_segment(600);
+    assert_true(n > 100);
+    s = segment_of(40);
+    empty_but(n, 40, false);
+    assert_true(far_heap_is_valid());
+    assert_in_range(far_heap_hole_pages(), far_heap_segment_bytes() / 4096 * 9 / 10, far_heap_segment_bytes() / 4096);
+    for (unsigned i = 0; i < n; i++) { /* of other sizes, too */
+        if (i == 40)
+            continue;
+        assert_true(make(i, 100 + i % 100 * 16, FAR_HEAP_MAIN));
+        shared += segment_of(i) == s ? 100 + i % 100 * 16 : 0;
+    }
+    assert_int_equal(far_heap_hole_pages(), 0);
+    assert_true(shared > far_heap_segment_bytes() * 8 / 10);
+    assert_true(far_heap_is_valid());
+    for (unsigned i = 0; i < n; i++) /* what is in them is looked at */
+        unmake(i);
+    far_heap_close_open();
+    far_heap_trim(UINT64_MAX);
+    assert_int_equal(far_heap_used_bytes(), 0);
+}
+
+/* Not while a write reads from it; and what is left in the end goes with its segment. */
+static void unpick__not_what_is_being_written(void **unused)
+{
+    unsigned n;
+
+    start();
+    for (unsigned written = 0; written < 2; written++) {
+        n = fill_one_segment(600);
+        empty_but(n, 40, written);
+        assert_int_equal(far_heap_hole_pages() == 0, written);
+        unmake(40);
+        far_heap_close_open();
+        far_heap_trim(UINT64_MAX);
+        assert_int_equal(far_heap_used_bytes(), 0);
+        assert_int_equal(far_heap_hole_pages(), 0);
+    }
 }
 
 static void alloc__within_the_budget(void **unused)
@@ -222,6 +319,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(pick__coldest_first),
         cmocka_unit_test(unpick__kinds),
         cmocka_unit_test(unpick__stream_stays_stream),
+        cmocka_unit_test(unpick__the_rest_shares_its_segment),
+        cmocka_unit_test(unpick__not_what_is_being_written),
         cmocka_unit_test(alloc__within_the_budget),
     };
 
