@@ -14,12 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <far/ahead.h>
 #include <far/object.h>
 
 #define BUCKETS 65536
 #define HITS    26 /* packages in a record of a word */
 #define MOST    64 /* sections */
-#define AHEAD   16 /* buckets that a walk looks ahead */
+#define AHEAD   16 /* paragraphs that are read before one is added */
 
 typedef struct package package;
 typedef struct word word;
@@ -46,6 +47,13 @@ FAR_TYPE(word, next);
 
 static FAR(package) packages[BUCKETS];
 static FAR(word) words[BUCKETS];
+static FAR(package) *all_packages; /* in the order in which they came */
+static FAR(char) *all_texts;
+static FAR(word) *all_words;
+static size_t n_packages, n_words;
+static const FAR(package) no_package; /* where a walk ends */
+static const FAR(char) no_text;
+static const FAR(word) no_word;
 static unsigned mark;
 
 static void check(int ok)
@@ -54,6 +62,15 @@ static void check(int ok)
         perror("index");
         exit(1);
     }
+}
+
+/* Room for one more, of so many bytes each, in an array of n. */
+static void *more(void *at, size_t n, size_t bytes)
+{
+    if ((n & (n - 1)) == 0)
+        at = realloc(at, (n ? 2 * n : 1) * bytes);
+    check(at != NULL);
+    return at;
 }
 
 static void copy(char *to, size_t most, const char *from)
@@ -144,6 +161,8 @@ static void add_hit(const char *text, FAR(package) p)
         copy(FAR_W(w)->text, sizeof(FAR_R(w)->text), text);
         FAR_W(w)->next = *head;
         *head = w;
+        all_words = more(all_words, n_words, sizeof(all_words[0]));
+        all_words[n_words++] = w;
     }
     FAR_W(w)->in[FAR_W(w)->n++] = p;
 }
@@ -161,6 +180,10 @@ static FAR(package) add_package(const char *name, const char *text)
     FAR_W(p)->text = t;
     FAR_W(p)->next = *head;
     *head = p;
+    all_packages = more(all_packages, n_packages, sizeof(all_packages[0]));
+    all_texts = more(all_texts, n_packages, sizeof(all_texts[0]));
+    all_packages[n_packages] = p;
+    all_texts[n_packages++] = t;
     return p;
 }
 
@@ -192,46 +215,57 @@ static void add_paragraph(const char *text)
         add_field(p, line);
 }
 
+/* Asks for the words that a paragraph will be added to. */
+static void look_ahead(const char *text)
+{
+    const char *at = strstr(text, "\nDescription: "), *value;
+    char line[8192], one[24];
+
+    if (!at++)
+        return;
+    next_line(&at, line, sizeof(line));
+    value = value_of(line, "Description");
+    while (next_word(&value, one, sizeof(one)))
+        FAR_PREFETCH(words[bucket(one)]);
+}
+
 static void load(const char *path)
 {
-    static char text[65536]; /* longer paragraphs are cut */
+    static char texts[AHEAD][65536]; /* longer paragraphs are cut */
+    char *text = texts[0];
     FILE *f = fopen(path, "r");
     char *line = NULL;
-    size_t most = 0, n = 0;
+    size_t most = 0, n = 0, i = 0;
     ssize_t got;
 
     check(f != NULL);
     while ((got = getline(&line, &most, f)) > 0) {
         if (line[0] == '\n') {
+            look_ahead(text);
+            text = texts[++i % AHEAD];
             add_paragraph(text);
             n = 0;
-        } else if (n + (size_t)got < sizeof(text)) {
+        } else if (n + (size_t)got < sizeof(texts[0])) {
             memcpy(text + n, line, (size_t)got);
             n += (size_t)got;
         }
         text[n] = 0;
     }
-    add_paragraph(text);
+    for (size_t k = 1; k <= AHEAD; k++)
+        add_paragraph(texts[(i + k) % AHEAD]);
     free(line);
     fclose(f);
 }
 
 /* --- asking it */
 
-/* A stack of what is still to be looked at. */
-static struct {
-    FAR(package) *at;
-    size_t n, most;
-} todo;
+static FAR(package) *todo; /* what is still to be looked at: a stack */
+static size_t n_todo;
 
 static void push(FAR(package) p)
 {
-    if (todo.n == todo.most) {
-        todo.most = todo.most ? 2 * todo.most : 64;
-        todo.at = realloc(todo.at, todo.most * sizeof(todo.at[0]));
-        check(todo.at != NULL);
-    }
-    todo.at[todo.n++] = p;
+    todo = more(todo, n_todo, sizeof(todo[0]));
+    todo[n_todo++] = p;
 }
 
 /* "a (>= 1), b | c": the first of each alternative. Returns how many there are not. */
@@ -265,9 +299,9 @@ static void ask_needs(const char *name)
     mark++;
     if (!FAR_IS_NULL(p))
         push(p);
-    while (todo.n) {
+    while (n_todo) {
         FAR_SCOPE_CHECKPOINT();
-        p = todo.at[--todo.n];
+        p = todo[--n_todo];
         if (FAR_R(p)->mark == mark)
             continue;
         FAR_W(p)->mark = mark;
@@ -305,19 +339,6 @@ static void ask_words(char *list)
     printf("words: %ld packages\n", found);
 }
 
-/* Of packages that a walk comes to soon: first the package, then what it names. */
-static void look_ahead(size_t b, int with_text)
-{
-    FAR(package) soon = packages[(b + AHEAD) % BUCKETS];
-
-    FAR_PREFETCH(packages[(b + 2 * AHEAD) % BUCKETS]);
-    if (FAR_IS_NULL(soon))
-        return;
-    FAR_PREFETCH(FAR_R(soon)->next);
-    if (with_text)
-        FAR_PREFETCH(FAR_R(soon)->text);
-}
-
 static void ask_sections(void)
 {
     FAR_SCOPED;
@@ -325,19 +346,19 @@ static void ask_sections(void)
         char name[24];
         long n, bytes;
     } s[MOST] = {0};
+    FAR_PACE(pace);
 
-    for (size_t b = 0; b < BUCKETS; b++) {
+    for (size_t k = 0; k < n_packages; k++) {
+        FAR(package) p = all_packages[k];
+        size_t i = 0;
+
         FAR_SCOPE_CHECKPOINT();
-        look_ahead(b, 0);
-        for (FAR(package) p = packages[b]; !FAR_IS_NULL(p); p = FAR_R(p)->next) {
-            size_t i = 0;
-
-            while (i < MOST - 1 && s[i].n && strcmp(s[i].name, FAR_R(p)->section) != 0)
-                i++;
-            copy(s[i].name, sizeof(s[i].name), FAR_R(p)->section);
-            s[i].n++;
-            s[i].bytes += FAR_R(p)->bytes;
-        }
+        FAR_AHEAD(pace, j, k + j < n_packages ? all_packages[k + j] : no_package);
+        while (i < MOST - 1 && s[i].n && strcmp(s[i].name, FAR_R(p)->section) != 0)
+            i++;
+        copy(s[i].name, sizeof(s[i].name), FAR_R(p)->section);
+        s[i].n++;
+        s[i].bytes += FAR_R(p)->bytes;
     }
     for (size_t i = 0; i < MOST && s[i].n; i++)
         printf("section %s: %ld packages, %ld bytes\n", s[i].name, s[i].n, s[i].bytes);
@@ -347,16 +368,22 @@ static void ask_check(void)
 {
     FAR_SCOPED;
     uint64_t sum = 0;
+    FAR_PACE(of_packages);
+    FAR_PACE(of_texts);
+    FAR_PACE(of_words);
 
-    for (size_t b = 0; b < BUCKETS; b++) {
+    for (size_t k = 0; k < n_packages; k++) {
+        FAR(package) p = all_packages[k];
+
         FAR_SCOPE_CHECKPOINT();
-        look_ahead(b, 1);
-        FAR_PREFETCH(words[(b + AHEAD) % BUCKETS]);
-        for (FAR(package) p = packages[b]; !FAR_IS_NULL(p); p = FAR_R(p)->next)
-            sum += hash(hash(hash(7, FAR_R(p)->name), FAR_R(p)->section), FAR_R(FAR_R(p)->text)) +
-                   (uint64_t)FAR_R(p)->bytes;
-        for (FAR(word) w = words[b]; !FAR_IS_NULL(w); w = FAR_R(w)->next)
-            sum += hash(8, FAR_R(w)->text) * FAR_R(w)->n;
+        FAR_AHEAD(of_packages, j, k + j < n_packages ? all_packages[k + j] : no_package);
+        FAR_AHEAD(of_texts, j, k + j < n_packages ? all_texts[k + j] : no_text);
+        sum += hash(hash(hash(7, FAR_R(p)->name), FAR_R(p)->section), FAR_R(FAR_R(p)->text)) + (uint64_t)FAR_R(p)->bytes;
+    }
+    for (size_t k = 0; k < n_words; k++) {
+        FAR_SCOPE_CHECKPOINT();
+        FAR_AHEAD(of_words, j, k + j < n_words ? all_words[k + j] : no_word);
+        sum += hash(8, FAR_R(all_words[k])->text) * FAR_R(all_words[k])->n;
     }
     printf("check %016llx\n", (unsigned long long)sum);
 }
@@ -383,7 +410,10 @@ static void clear(void)
         FAR_FREE(packages[b]);
         FAR_FREE(words[b]);
     }
-    free(todo.at);
+    free(todo);
+    free(all_packages);
+    free(all_texts);
+    free(all_words);
 }
 
 int main(int argc, char **argv)

@@ -39,6 +39,9 @@ struct word {
 
 static package *packages[BUCKETS];
 static word *words[BUCKETS];
+static package **all_packages; /* in the order in which they came */
+static word **all_words;
+static size_t n_packages, n_words;
 static unsigned mark;
 
 static void check(int ok)
@@ -47,6 +50,15 @@ static void check(int ok)
         perror("index");
         exit(1);
     }
+}
+
+/* Room for one more, of so many bytes each, in an array of n. */
+static void *more(void *at, size_t n, size_t bytes)
+{
+    if ((n & (n - 1)) == 0)
+        at = realloc(at, (n ? 2 * n : 1) * bytes);
+    check(at != NULL);
+    return at;
 }
 
 static void copy(char *to, size_t most, const char *from)
@@ -134,6 +146,8 @@ static void add_hit(const char *text, package *p)
         copy(w->text, sizeof(w->text), text);
         w->next = *head;
         *head = w;
+        all_words = more(all_words, n_words, sizeof(all_words[0]));
+        all_words[n_words++] = w;
     }
     w->in[w->n++] = p;
 }
@@ -150,6 +164,8 @@ static package *add_package(const char *name, const char *text)
     p->text = t;
     p->next = *head;
     *head = p;
+    all_packages = more(all_packages, n_packages, sizeof(all_packages[0]));
+    all_packages[n_packages++] = p;
     return p;
 }
 
@@ -206,20 +222,13 @@ static void load(const char *path)
 
 /* --- asking it */
 
-/* A stack of what is still to be looked at. */
-static struct {
-    package **at;
-    size_t n, most;
-} todo;
+static package **todo; /* what is still to be looked at: a stack */
+static size_t n_todo;
 
 static void push(package *p)
 {
-    if (todo.n == todo.most) {
-        todo.most = todo.most ? 2 * todo.most : 64;
-        todo.at = realloc(todo.at, todo.most * sizeof(todo.at[0]));
-        check(todo.at != NULL);
-    }
-    todo.at[todo.n++] = p;
+    todo = more(todo, n_todo, sizeof(todo[0]));
+    todo[n_todo++] = p;
 }
 
 /* "a (>= 1), b | c": the first of each alternative. Returns how many there are not. */
@@ -252,8 +261,8 @@ static void ask_needs(const char *name)
     mark++;
     if (p)
         push(p);
-    while (todo.n) {
-        p = todo.at[--todo.n];
+    while (n_todo) {
+        p = todo[--n_todo];
         if (p->mark == mark)
             continue;
         p->mark = mark;
@@ -296,16 +305,16 @@ static void ask_sections(void)
         long n, bytes;
     } s[MOST] = {0};
 
-    for (size_t b = 0; b < BUCKETS; b++)
-        for (package *p = packages[b]; p; p = p->next) {
-            size_t i = 0;
+    for (size_t k = 0; k < n_packages; k++) {
+        package *p = all_packages[k];
+        size_t i = 0;
 
-            while (i < MOST - 1 && s[i].n && strcmp(s[i].name, p->section) != 0)
-                i++;
-            copy(s[i].name, sizeof(s[i].name), p->section);
-            s[i].n++;
-            s[i].bytes += p->bytes;
-        }
+        while (i < MOST - 1 && s[i].n && strcmp(s[i].name, p->section) != 0)
+            i++;
+        copy(s[i].name, sizeof(s[i].name), p->section);
+        s[i].n++;
+        s[i].bytes += p->bytes;
+    }
     for (size_t i = 0; i < MOST && s[i].n; i++)
         printf("section %s: %ld packages, %ld bytes\n", s[i].name, s[i].n, s[i].bytes);
 }
@@ -314,12 +323,13 @@ static void ask_check(void)
 {
     uint64_t sum = 0;
 
-    for (size_t b = 0; b < BUCKETS; b++) {
-        for (package *p = packages[b]; p; p = p->next)
-            sum += hash(hash(hash(7, p->name), p->section), p->text) + (uint64_t)p->bytes;
-        for (word *w = words[b]; w; w = w->next)
-            sum += hash(8, w->text) * w->n;
+    for (size_t k = 0; k < n_packages; k++) {
+        package *p = all_packages[k];
+
+        sum += hash(hash(hash(7, p->name), p->section), p->text) + (uint64_t)p->bytes;
     }
+    for (size_t k = 0; k < n_words; k++)
+        sum += hash(8, all_words[k]->text) * all_words[k]->n;
     printf("check %016llx\n", (unsigned long long)sum);
 }
 
@@ -352,7 +362,9 @@ static void clear(void)
             free(w);
         }
     }
-    free(todo.at);
+    free(todo);
+    free(all_packages);
+    free(all_words);
 }
 
 int main(int argc, char **argv)

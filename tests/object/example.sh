@@ -52,6 +52,6 @@ until "$farctl" stat --final --json $pid >"$dir/stat" 2>/dev/null; do
 done
 wait $pid || exit 1
 cmp "$dir/tenth" "$dir/plain" || exit 1
-fetched=$(grep -o '"object_fetches": *[0-9]*' "$dir/stat" | grep -o '[0-9]*$')
+fetched=$(grep -oE '"object_(fetches|prefetches)": *[0-9]*' "$dir/stat" | awk -F: '{ n += $2 } END { print n + 0 }')
 echo "tenth: the same, $fetched objects fetched"
 [ "${fetched:-0}" -gt 10000 ]
