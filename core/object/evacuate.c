@@ -101,7 +101,7 @@ static bool pages_are_hotter(void)
     return far_heat_patience(FAR_SIDE_PAGES) > 1;
 }
 
-/* What there is for objects: whole granules, and spare segments where they count. Negative when the limit is passed. */
+/* What there is for objects: whole granules, and spare segments and holes where they count. Negative when the limit is passed. */
 static int64_t free_pages(bool spares_count)
 {
     uint64_t limit = far_budget_limit_pages();
@@ -112,7 +112,7 @@ static int64_t free_pages(bool spares_count)
     left = (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages);
     if (left > 0)
         left -= left % granule;
-    return spares_count ? left + (int64_t)far_heap_spare_pages() : left;
+    return spares_count ? left + (int64_t)(far_heap_spare_pages() + far_heap_hole_pages()) : left;
 }
 
 /* What threads need for their scopes at most, if all are in one. */
@@ -147,10 +147,8 @@ static int64_t critical_pages(void)
 static bool is_needed(unsigned times)
 {
     int64_t low = times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
-    bool spares_count = !pages_starve() && !pages_are_hotter();
-    int64_t free = free_pages(spares_count), holes = spares_count ? (int64_t)far_heap_hole_pages() : 0;
 
-    return free < critical_pages() || free - low < -holes;
+    return free_pages(!pages_starve() && !pages_are_hotter()) < far_max(low, critical_pages());
 }
 
 static bool is_critical(void)

@@ -31,6 +31,7 @@
 #define STAYS_MOST   4u
 #define HOLES_LEAST  2u           /* they are used where they are this part of their segment at least */
 #define HOLE_BYTES   64u          /* at least */
+#define LARGEST_TICKS 4u          /* of the evacuation clock: how long an object tells of the sizes of others, once or twice that */
 #define SPARE_PARTS  2u           /* free granules kept for reuse: at most this part of the budget, which is what a round frees */
 #define SLACK_PARTS  40u          /* of the budget: for memory that threads in scopes need */
 
@@ -41,6 +42,7 @@ struct segment {
     uint32_t fill;        /* where the last object ends; under the shard's lock while open, constant afterwards but for holes */
     uint32_t at, end;     /* of one that is open: the room for the next objects. Under the shard's lock */
     uint32_t holes;       /* bytes in them, while it has some */
+    uint32_t usable;      /* of those, for the largest objects */
     uint32_t refs;        /* atomic: heap.h */
     uint8_t state, kind;  /* under heap.lock, but OPEN: its shard's */
     uint8_t tick;         /* evacuation clock when it was put into its list */
@@ -79,8 +81,10 @@ static struct {
     uint32_t queued[FAR_HEAP_KINDS];
     struct far_list queues[FAR_HEAP_KINDS];
     struct far_list filled;   /* segments that wait for their queue; `queued` counts them too */
-    struct far_list holed;    /* segments with holes, which nobody fills now */
-    uint64_t hole_bytes;      /* of those; atomic for readers */
+    struct far_list holed;    /* segments with holes, which nobody fills now; those that have room for the largest objects are last */
+    uint64_t usable;          /* bytes in those; atomic for readers */
+    uint32_t largest[2];      /* objects of late, in bytes: since `largest_tick`, and in as long a time before; atomic for readers */
+    uint8_t largest_tick;     /* of the evacuation clock */
     struct far_list partial;  /* granules with free segments and others; who became so last is first, so that the rest may empty */
     struct far_list spare;    /* granules all free, memory behind them, charged */
     struct far_list empty;    /* granules with nothing behind them */
@@ -176,7 +180,7 @@ uint64_t far_heap_spare_pages(void)
 
 uint64_t far_heap_hole_pages(void)
 {
-    return far_atomic_load_relaxed(&heap.hole_bytes) / FAR_OS_PAGE_SIZE;
+    return far_atomic_load_relaxed(&heap.usable) / FAR_OS_PAGE_SIZE;
 }
 
 /* --- granules and segments */
@@ -331,7 +335,7 @@ static struct granule *segment_give_locked(uint32_t i)
 static void holed_remove_locked(struct segment *s)
 {
     far_list_remove(&s->link);
-    far_atomic_store_relaxed(&heap.hole_bytes, heap.hole_bytes - s->holes);
+    far_atomic_store_relaxed(&heap.usable, heap.usable - s->usable);
 }
 
 /* Nothing refers to it any more. */
@@ -519,13 +523,13 @@ static bool close_locked(struct shard *sh, enum far_heap_kind kind)
     return true;
 }
 
-/* One with holes, with a reference; NONE: there is none. */
-static uint32_t holed_take(void)
+/* One with holes, with a reference: the first of the list, or the last. NONE: there is none. */
+static uint32_t holed_take(bool last)
 {
     uint32_t i = NONE;
 
     far_mutex_lock(&heap.lock);
-    far_list_each(&heap.holed, it) {
+    for (struct far_list *it = last ? heap.holed.prev : heap.holed.next; it != &heap.holed; it = last ? it->prev : it->next) {
         struct segment *s = far_list_entry(it, struct segment, link);
 
         if (!try_ref(s))
@@ -538,9 +542,10 @@ static uint32_t holed_take(void)
     return i;
 }
 
-static uint32_t open_holed(void)
+/* For an object of so many bytes. */
+static uint32_t open_holed(uint32_t bytes)
 {
-    uint32_t i = holed_take();
+    uint32_t i = holed_take(bytes > FAR_OS_PAGE_SIZE);
 
     if (i != NONE)
         heap.segments[i].at = heap.segments[i].end = 0; /* before the first hole */
@@ -564,14 +569,14 @@ static uint32_t open_empty(enum far_heap_charge charge)
 }
 
 /* Holes are for what stays; other objects go there before the limit is passed for them. */
-static uint32_t open_any(enum far_heap_kind kind, enum far_heap_charge charge)
+static uint32_t open_any(uint32_t bytes, enum far_heap_kind kind, enum far_heap_charge charge)
 {
-    uint32_t i = kind == FAR_HEAP_MAIN ? open_holed() : NONE;
+    uint32_t i = kind == FAR_HEAP_MAIN ? open_holed(bytes) : NONE;
 
     if (i == NONE)
         i = open_empty(FAR_HEAP_TRY);
     if (i == NONE && kind != FAR_HEAP_MAIN)
-        i = open_holed();
+        i = open_holed(bytes);
     return i == NONE && charge != FAR_HEAP_TRY ? open_empty(charge) : i;
 }
 
@@ -581,7 +586,7 @@ static uint32_t room_locked(struct shard *sh, uint32_t bytes, enum far_heap_kind
     uint32_t i = sh->open[kind];
 
     while (i == NONE || !has_room(i, bytes)) {
-        i = open_any(kind, charge);
+        i = open_any(bytes, kind, charge);
         if (i == NONE)
             return NONE;
         close_locked(sh, kind);
@@ -594,11 +599,26 @@ static uint32_t room_locked(struct shard *sh, uint32_t bytes, enum far_heap_kind
     return i;
 }
 
+/* What was reckoned with smaller ones does not hold. */
+static void note_largest(uint32_t bytes)
+{
+    far_mutex_lock(&heap.lock);
+    if (bytes > far_max(heap.largest[0], heap.largest[1])) {
+        far_list_each(&heap.holed, it)
+            far_list_entry(it, struct segment, link)->usable = 0;
+        far_atomic_store_relaxed(&heap.usable, UINT64_C(0));
+    }
+    far_atomic_store_relaxed(&heap.largest[0], far_max(heap.largest[0], bytes));
+    far_mutex_unlock(&heap.lock);
+}
+
 static void *alloc_from(struct shard *sh, uint32_t word, uint32_t info, enum far_heap_kind kind, enum far_heap_charge charge)
 {
     uint32_t bytes = class_bytes(info), pad, i;
     uint64_t *head = NULL;
 
+    if (far_unlikely(bytes > far_atomic_load_relaxed(&heap.largest[0])))
+        note_largest(bytes);
     far_mutex_lock(&sh->lock);
     i = room_locked(sh, bytes, kind, charge);
     if (i != NONE) {
@@ -780,6 +800,14 @@ static bool has_holes(int64_t segment)
     return l.objects + 1 == refs && l.objects && l.bytes <= heap.bytes - heap.bytes / HOLES_LEAST;
 }
 
+/* Bytes of a hole that the largest objects may use, each with its head and what aligns it. */
+static uint32_t usable_of(uint32_t bytes)
+{
+    uint32_t most = far_max(far_atomic_load_relaxed(&heap.largest[0]), far_atomic_load_relaxed(&heap.largest[1])) + HEAD_BYTES + 64;
+
+    return bytes / most * most;
+}
+
 /* What lies between living objects becomes one hole each. */
 static void make_holes(uint32_t i)
 {
@@ -787,6 +815,7 @@ static void make_holes(uint32_t i)
     uint32_t from = 0; /* of what is dead up to here */
 
     s->holes = heap.bytes;
+    s->usable = 0;
     for (uint32_t at = 0; at < s->fill;) {
         uint64_t head = *head_at(i, at);
         uint32_t next = next_head(s, at, head);
@@ -794,20 +823,35 @@ static void make_holes(uint32_t i)
         if (!(head & PAD) && is_named(head_at(i, at) + 1, head)) {
             if (at > from)
                 *head_at(i, from) = PAD | (at - from);
+            s->usable += usable_of(at - from);
             from = next;
             s->holes -= next - at;
         }
         at = next;
     }
+    s->usable += usable_of(heap.bytes - from);
     s->fill = from;
+}
+
+static void forget_largest_locked(void)
+{
+    if ((uint8_t)(far_epoch_tick() - heap.largest_tick) < LARGEST_TICKS)
+        return;
+    heap.largest_tick = far_epoch_tick();
+    far_atomic_store_relaxed(&heap.largest[1], heap.largest[0]);
+    far_atomic_store_relaxed(&heap.largest[0], 0u);
 }
 
 static void holed_put(struct segment *s)
 {
     far_mutex_lock(&heap.lock);
+    forget_largest_locked();
     s->state = SEGMENT_HOLED;
-    far_list_push_back(&heap.holed, &s->link);
-    far_atomic_store_relaxed(&heap.hole_bytes, heap.hole_bytes + s->holes);
+    if (s->usable)
+        far_list_push_back(&heap.holed, &s->link);
+    else
+        far_list_push_front(&heap.holed, &s->link);
+    far_atomic_store_relaxed(&heap.usable, heap.usable + s->usable);
     far_mutex_unlock(&heap.lock);
 }
 
@@ -838,7 +882,7 @@ bool far_heap_close_open(void)
     bool closed = false;
     uint32_t holed;
 
-    for (; (holed = holed_take()) != NONE; closed = true) {
+    for (; (holed = holed_take(false)) != NONE; closed = true) {
         put(&heap.segments[holed], FAR_HEAP_MAIN, &heap.filled);
         unref(holed);
     }

@@ -10,8 +10,9 @@
  *   shard    a set of open segments with a lock, for a part of the threads
  *   refs     of a segment: one for each object that a word names, one for each write that reads from it, one while it is
  *            open or picked. At 0 it is free.
- *   hole     of a segment that was emptied but for what is used all the time, and is so never caught by a round: the room between
- *            that. MAIN objects go there first, else some hundred objects would hold a segment each.
+ *   hole     of a segment that was emptied but for what is pinned or used all the time, and is so never caught by a round: the
+ *            room between that. MAIN objects go there first, and all where memory is short: else some hundred objects would hold a
+ *            segment each.
  *
  *   YOUNG    objects that came in for the first time in a while. A scan flows through here.
  *   MAIN     objects that came back soon after they went, or were used after their segment was full: the working set
@@ -105,7 +106,7 @@ uint32_t far_heap_segment_bytes(void);
 /* Bytes of segments that hold something or are open; segments kept for reuse. */
 uint64_t far_heap_used_bytes(void);
 uint64_t far_heap_spare_pages(void);
-/* Room in holes, which is not for objects of every size. */
+/* Room in holes, as far as it is for objects of all sizes that came lately. */
 uint64_t far_heap_hole_pages(void);
 uint32_t far_heap_granule_pages(void);
 /* What metadata may grow by in a round of the evacuator, and is left for that: 4 bytes for each object that is sent for the first time. */

@@ -333,6 +333,28 @@ static void prefetch__of_what_is_here(void **unused)
     FAR_FREE(here);
 }
 
+/* What is pinned takes its own place, not that of all around it: a segment for each were more than there is. */
+static void pin__scattered(void **unused)
+{
+    enum { N = 3200, EACH = 16 };
+    static FAR(thing) h[N];
+
+    start();
+    for (unsigned i = 0; i < N; i++) {
+        h[i] = new_thing();
+        if (i % EACH == 0)
+            assert_non_null(FAR_PIN(h[i]));
+    }
+    for (unsigned i = 0; i < N; i++)
+        FAR_SCOPE
+            assert_int_equal(FAR_R(h[i])->c[4095], 'x');
+    for (unsigned i = 0; i < N; i++) {
+        if (i % EACH == 0)
+            FAR_UNPIN(h[i]);
+        FAR_FREE(h[i]);
+    }
+}
+
 /* A use that says nothing of the next one keeps nothing here. */
 static void nt__of_what_is_about_to_go(void **unused)
 {
@@ -409,6 +431,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(prefetch__who_waits_drives),
         cmocka_unit_test(prefetch__goes_with_others),
         cmocka_unit_test(prefetch__of_what_is_here),
+        cmocka_unit_test(pin__scattered),
         cmocka_unit_test(fetch__large),
         cmocka_unit_test(fetch__larger_than_local_memory),
         cmocka_unit_test(fetch__large_and_lost),
