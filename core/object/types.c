@@ -22,28 +22,53 @@ static struct {
     uint32_t n, n_fields;
 } ty;
 
-static bool is_same(uint32_t i, const struct far_type *t)
+static bool has_fields_of(uint32_t i, const struct far_type *t)
 {
     return ty.types[i].count == t->n_fields && ty.types[i].bytes == t->bytes &&
            !memcmp(&ty.fields[ty.types[i].first], t->fields, t->n_fields * sizeof(*t->fields));
 }
 
-static int add_locked(const struct far_type *t)
+static bool has_name_of(uint32_t i, const struct far_type *t)
 {
-    for (uint32_t i = 1; i <= ty.n; i++)
-        if (is_same(i, t))
-            return (int)i;
+    return !strncmp(ty.types[i].name, t->name, NAME_MOST - 1);
+}
+
+/* Where its fields are from here on; -ENOMEM. */
+static int add_fields_locked(const struct far_type *t)
+{
+    uint32_t first = ty.n_fields;
+
     if (!ty.fields)
         ty.fields = far_os_map(FIELDS_MOST * sizeof(*ty.fields));
-    if (!ty.fields || ty.n + 1 == FAR_TYPES_MOST || t->n_fields > FIELDS_MOST - ty.n_fields)
+    if (!ty.fields || t->n_fields > FIELDS_MOST - first)
         return -ENOMEM;
-    memcpy(&ty.fields[ty.n_fields], t->fields, t->n_fields * sizeof(*t->fields));
+    memcpy(&ty.fields[first], t->fields, t->n_fields * sizeof(*t->fields));
+    ty.n_fields += t->n_fields;
+    return (int)first;
+}
+
+static int add_locked(const struct far_type *t)
+{
+    uint32_t alike = 0; /* but for the name */
+    int first;
+
+    for (uint32_t i = 1; i <= ty.n; i++) {
+        if (!has_fields_of(i, t))
+            continue;
+        if (has_name_of(i, t))
+            return (int)i;
+        alike = i;
+    }
+    if (ty.n + 1 == FAR_TYPES_MOST)
+        return alike ? (int)alike : -ENOMEM;
+    first = alike ? (int)ty.types[alike].first : add_fields_locked(t);
+    if (first < 0)
+        return first;
     ty.n++;
-    ty.types[ty.n].first = ty.n_fields;
+    ty.types[ty.n].first = (uint32_t)first;
     ty.types[ty.n].count = t->n_fields;
     ty.types[ty.n].bytes = t->bytes;
     memcpy(ty.types[ty.n].name, t->name, strnlen(t->name, NAME_MOST - 1));
-    ty.n_fields += t->n_fields;
     return (int)ty.n;
 }
 

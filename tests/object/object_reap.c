@@ -29,6 +29,16 @@ struct owner {
 };
 FAR_TYPE(owner, next, other, parts);
 
+/* As an owner, but for the name. */
+typedef struct twin twin;
+FAR_DECLARE(twin);
+struct twin {
+    FAR(owner) next, other;
+    FAR(thing) parts[PARTS];
+    char c[2000];
+};
+FAR_TYPE(twin, next, other, parts);
+
 /* What must come back. */
 struct levels {
     uint64_t words, slots, heap;
@@ -457,6 +467,25 @@ static void by_two_owners(void *unused)
     wait_for_the_end();
 }
 
+/* The one that people are told of is the second one, by its own name. */
+static void by_two_owners_of_two_types(void *unused)
+{
+    FAR(owner) o;
+    FAR(twin) t;
+
+    begin();
+    o = owner_of_part();
+    if (!FAR_NEW(t, twin))
+        _exit(3);
+    FAR_SCOPE
+        FAR_W(t)->parts[1] = part;
+    FAR_FREE(o);
+    while (far_words_used() > 2) /* twin and part */
+        nap();
+    FAR_FREE(t);
+    wait_for_the_end();
+}
+
 static void in_a_ring(void *unused)
 {
     FAR(owner) a, b;
@@ -505,8 +534,9 @@ static void once(void *unused)
         nap();
 }
 
-#define BY_OWNERS                                                                                                  \
-    ", which a owner owned, was freed twice: it had two owners, was freed before its owner, or owned itself by way of others\n"
+#define BY_OWNER(type)                                                                                             \
+    ", which a " type " owned, was freed twice: it had two owners, was freed before its owner, or owned itself by way of others\n"
+#define BY_OWNERS BY_OWNER("owner")
 
 /* Before this process has started any thread. */
 static void free__twice_is_the_end(void **unused)
@@ -518,6 +548,7 @@ static void free__twice_is_the_end(void **unused)
         {at_once, "was freed twice\n"},
         {after_its_grace_period, "was freed twice\n"},
         {by_two_owners, BY_OWNERS},
+        {by_two_owners_of_two_types, BY_OWNER("twin")},
         {in_a_ring, BY_OWNERS},
         {before_its_owner, BY_OWNERS},
         {before_its_owner_that_is_away, BY_OWNERS},

@@ -92,14 +92,13 @@ static void number__without_fields_it_is_0(void **unused)
     assert_ptr_equal(untouched, some);
 }
 
-static void number__by_the_fields_alone(void **unused)
+static void number__by_the_fields(void **unused)
 {
     static const struct far_field a[2] = {{0, 1}, {8, 4}}, same[2] = {{0, 1}, {8, 4}}, order[2] = {{8, 4}, {0, 1}},
                                   count[2] = {{0, 1}, {8, 5}}, offset[2] = {{0, 1}, {16, 4}};
     struct far_type t = make(a, 2), u = make(same, 2);
     uint32_t n = (uint32_t)far_types_number(&t);
 
-    u.name = "another";
     assert_true(n > 0 && n < FAR_TYPES_MOST);
     assert_int_equal(t.id, n);
     assert_int_equal(far_types_number(&u), n);
@@ -111,6 +110,29 @@ static void number__by_the_fields_alone(void **unused)
     assert_int_not_equal(number(a + 1, 1), n);
     assert_int_not_equal(number(a, 1), number(a + 1, 1));
     assert_true(is(n, a, 2) && is(number(order, 2), order, 2) && is(number(a, 1), a, 1));
+}
+
+/* And by the name, of which people are told: as much of it as is kept. */
+static void number__by_the_name(void **unused)
+{
+    static const struct far_field a[1] = {{48, 3}};
+    struct far_type t = make(a, 1), same = make(a, 1), other = make(a, 1), longer = make(a, 1), long_too = make(a, 1);
+    char name[] = "type";
+    int n = far_types_number(&t), m;
+
+    same.name = name;
+    other.name = "another";
+    longer.name = "a name that is longer than what is kept of one, this";
+    long_too.name = "a name that is longer than what is kept of one, that";
+    m = far_types_number(&other);
+    assert_true(n > 0 && m > 0 && n != m && is((uint32_t)n, a, 1) && is((uint32_t)m, a, 1));
+    assert_int_equal(far_types_number(&same), n);
+    memset(name, 'x', 4);
+    assert_string_equal(far_types_name((uint32_t)n), "type");
+    assert_string_equal(far_types_name((uint32_t)m), "another");
+    assert_int_equal(far_types_number(&long_too), far_types_number(&longer));
+    assert_memory_equal(far_types_name(longer.id), longer.name, strlen(far_types_name(longer.id)));
+    assert_in_range(strlen(far_types_name(longer.id)), 20, 45);
 }
 
 /* As of a library that is loaded, used and unloaded. */
@@ -216,6 +238,9 @@ static void number__more_types_than_fit(void **unused)
     assert_int_equal(far_types_number(&t), -ENOMEM);
     assert_int_equal(far_types_number(&t), -ENOMEM);
     assert_int_equal(number(NULL, 0), 0);
+    t = make(shared_fields[0], 2); /* another name for such fields */
+    t.name = "another";
+    assert_int_equal(far_types_number(&t), askers[0].of_shared[0]);
     for (uint32_t i = 1; i < FAR_TYPES_MOST; i++)
         if (kth_of[i]) {
             n = kth(kth_of[i], f);
@@ -232,7 +257,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(number__more_fields_than_fit),
         cmocka_unit_test(number__without_fields_it_is_0),
-        cmocka_unit_test(number__by_the_fields_alone),
+        cmocka_unit_test(number__by_the_fields),
+        cmocka_unit_test(number__by_the_name),
         cmocka_unit_test(fields__outlive_their_descriptor),
         cmocka_unit_test(number__one_for_all_threads),
         cmocka_unit_test(number__more_types_than_fit),
