@@ -260,6 +260,26 @@ static int explain_userfaultfd(int ret, char *err, size_t errlen)
     return ret;
 }
 
+/* Memory that is to be free: with more than half of it nothing would stay long enough to be used. */
+static int check_marks(const struct far_options *o, char *err, size_t errlen)
+{
+    const uint64_t marks[] = {o->evict_start, o->evict_stop, o->evict_wait};
+    static const char *const names[] = {"START", "STOP", "WAIT"};
+
+    for (unsigned i = 0; o->local && i < FAR_ARRAY_LEN(marks); i++)
+        if (marks[i] > o->local / 2) {
+            far_format(err, errlen, "FAR_EVICT_%s is %lu KiB: at most half of FAR_LOCAL, %lu KiB, can be kept free", names[i],
+                       marks[i] >> 10, o->local >> 10);
+            return -EINVAL;
+        }
+    if (o->evict_stop && o->evict_stop < o->evict_start) {
+        far_format(err, errlen, "FAR_EVICT_STOP is %lu KiB: less than FAR_EVICT_START, %lu KiB", o->evict_stop >> 10,
+                   o->evict_start >> 10);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 static int check_options(const struct far_options *o, char *err, size_t errlen)
 {
     if (o->local && o->local < FAR_LOCAL_LEAST) {
@@ -267,6 +287,8 @@ static int check_options(const struct far_options *o, char *err, size_t errlen)
                    o->local >> 10, (uint64_t)FAR_LOCAL_LEAST >> 10);
         return -EINVAL;
     }
+    if (check_marks(o, err, errlen) < 0)
+        return -EINVAL;
     if (o->copies != 1) {
         far_format(err, errlen, "FAR_COPIES is %ld: this version keeps one copy", (long)o->copies);
         return -EINVAL;
@@ -374,6 +396,7 @@ static int start(const struct far_options *o, char *err, size_t errlen)
     far_format(st.features_mask, sizeof(st.features_mask), "%s", o->features_mask);
     st.stats = o->stats;
     far_budget_init(o->local, o->overshoot ? o->overshoot : o->local / 4);
+    far_budget_set_marks(o->evict_start, o->evict_stop, o->evict_wait);
     if ((ret = page_path(o, err, errlen)) < 0 || (ret = far_nodes_start(o, err, errlen)) < 0)
         return ret;
     far_start_counters();

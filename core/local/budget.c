@@ -17,6 +17,13 @@ void far_budget_init(uint64_t limit_bytes, uint64_t overshoot_bytes)
     far_counter_set(FAR_C_budget_bytes, limit_bytes);
 }
 
+void far_budget_set_marks(uint64_t start_bytes, uint64_t stop_bytes, uint64_t wait_bytes)
+{
+    far_budget.start_bytes = start_bytes;
+    far_budget.stop_bytes = stop_bytes;
+    far_budget.wait_bytes = wait_bytes;
+}
+
 void far_budget_lift(void)
 {
     far_atomic_store_relaxed(&far_budget.limit_bytes, UINT64_C(0));
@@ -61,7 +68,20 @@ uint64_t far_budget_low_pages(void)
 
     if (limit == UINT64_MAX)
         return 0;
+    if (far_budget.start_bytes)
+        return far_min(far_div_up(far_budget.start_bytes, FAR_OS_PAGE_SIZE), limit / 2);
     return far_min(far_max(limit / 64, UINT64_C(32)), UINT64_C(2048));
+}
+
+uint64_t far_budget_high_pages(void)
+{
+    uint64_t limit = far_budget_limit_pages(), low = far_budget_low_pages();
+
+    uint64_t high = far_budget.stop_bytes ? far_div_up(far_budget.stop_bytes, FAR_OS_PAGE_SIZE) : 2 * low;
+
+    if (limit == UINT64_MAX)
+        return 0;
+    return far_budget.start_bytes || far_budget.stop_bytes ? far_max(low, far_min(high, limit - limit / 4)) : high;
 }
 
 bool far_budget_takes_huge(void)

@@ -27,11 +27,14 @@ struct far_budget {
     uint64_t peak_bytes;      /* atomic */
     uint64_t slack_pages;     /* atomic: of the limit, for charges by force alone; 0 until there are objects */
     uint64_t step_pages;      /* atomic: what is to be free for one charge; 0 until there are objects */
+    uint64_t start_bytes, stop_bytes, wait_bytes; /* FAR_EVICT_START, _STOP, _WAIT; 0: it is ours to choose. Set at start */
 };
 
 extern struct far_budget far_budget;
 
 void far_budget_init(uint64_t limit_bytes, uint64_t overshoot_bytes);
+/* After that: free memory below which eviction starts, from which on it stops, below which threads wait. Each may be 0. */
+void far_budget_set_marks(uint64_t start_bytes, uint64_t stop_bytes, uint64_t wait_bytes);
 /* No limit from here on: nothing can be evicted any more. Any thread. */
 void far_budget_lift(void);
 /* Takes n pages if they fit. */
@@ -47,8 +50,10 @@ bool far_budget_meta_fits(uint64_t bytes);
 uint64_t far_budget_free_pages(void);
 /* Pages that the limit leaves beside the metadata and the slack; UINT64_MAX without a limit. */
 uint64_t far_budget_limit_pages(void);
-/* Below this many free pages the evacuator starts, and goes on until there are twice as many. */
+/* Below this many free pages the evacuator starts, and goes on until there are as many as the other says: where that was said to
+ * us at most half, and three quarters, of the limit. */
 uint64_t far_budget_low_pages(void);
+uint64_t far_budget_high_pages(void);
 uint64_t far_budget_used_bytes(void);
 /* Whether it is large enough to be handed out in huge pages: from 64 MiB on. */
 bool far_budget_takes_huge(void);

@@ -128,27 +128,38 @@ static int64_t reserve_pages(void)
     return (int64_t)far_min((uint64_t)tight_pages(), far_budget_limit_pages() / RESERVE_PARTS);
 }
 
+/* Below so much rounds begin. Objects leave by the segment: sooner than pages, where that is for us to choose. */
 static int64_t low_pages(void)
 {
-    int64_t low = (int64_t)far_max(2 * far_budget_low_pages(), (uint64_t)(5 * far_heap_segment_bytes() / FAR_OS_PAGE_SIZE));
+    uint64_t low = (far_budget.start_bytes ? 1 : 2) * far_budget_low_pages();
 
-    return far_max(low, reserve_pages());
+    low = far_max(low, (uint64_t)(5 * far_heap_segment_bytes() / FAR_OS_PAGE_SIZE));
+    return far_max((int64_t)low, reserve_pages());
+}
+
+/* From so much on they end. */
+static int64_t high_pages(void)
+{
+    bool is_said = far_budget.start_bytes || far_budget.stop_bytes;
+
+    return is_said ? far_max((int64_t)far_budget_high_pages(), low_pages()) : 2 * low_pages();
 }
 
 static int64_t critical_pages(void)
 {
-    int64_t least = far_max(low_pages() / 4, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
+    int64_t wait = far_budget.wait_bytes ? (int64_t)far_div_up(far_budget.wait_bytes, FAR_OS_PAGE_SIZE) : low_pages() / 4;
+    int64_t least = far_max(wait, (int64_t)far_heap_segment_bytes() / FAR_OS_PAGE_SIZE);
 
     return (int64_t)far_min((uint64_t)far_max(least, reserve_pages() / 2), far_budget_limit_pages() / 2 + 1);
 }
 
 /* While pages starve, or are the hotter side, spare segments do not count: they are to become whole granules, which pages can
  * have. */
-static bool is_needed(unsigned times)
+static bool is_needed(int64_t mark)
 {
-    int64_t low = times * low_pages() / far_heat_patience(FAR_SIDE_OBJECTS);
+    int64_t least = far_max(mark / far_heat_patience(FAR_SIDE_OBJECTS), critical_pages());
 
-    return free_pages(!pages_starve() && !pages_are_hotter()) < far_max(low, critical_pages());
+    return free_pages(!pages_starve() && !pages_are_hotter()) < least;
 }
 
 static bool is_critical(void)
@@ -210,13 +221,13 @@ void far_evacuate_kick(void)
 
 void far_evacuate_kick_if_needed(void)
 {
-    if (is_needed(1))
+    if (is_needed(low_pages()))
         far_evacuate_kick();
 }
 
 void far_evacuate_memory_taken(void)
 {
-    if (far_atomic_load_relaxed(&ev.idle) && is_needed(1) && far_atomic_exchange_seq_cst(&ev.idle, 0u))
+    if (far_atomic_load_relaxed(&ev.idle) && is_needed(low_pages()) && far_atomic_exchange_seq_cst(&ev.idle, 0u))
         far_evacuate_kick();
     if (far_atomic_load_relaxed(&ev.pages_first) && far_evict_needed())
         far_service_kick_evacuator();
@@ -636,7 +647,7 @@ static uint64_t turn_locked(bool *needed)
     ev.freed = ev.moved = 0;
     far_bring_poll();
     far_send_poll();
-    *needed = is_needed(*needed ? 2 : 1);
+    *needed = is_needed(*needed ? high_pages() : low_pages());
     if (*needed || is_half_full())
         mark_filled();
     if (*needed || far_limbo_fresh() || far_reap_is_waiting() || far_atomic_load_relaxed(&ev.flush.n))

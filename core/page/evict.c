@@ -14,25 +14,24 @@
 #include "core/page/victim.h"
 #include "core/page/writeback.h"
 
-/* Whether less is free than `marks` low marks and what the victim cache will yet take for itself. */
-static bool is_short(unsigned marks)
+/* Whether less is free than so many pages, or steps, and what the victim cache will yet take for itself. */
+static bool is_short(uint64_t mark, unsigned steps)
 {
-    uint64_t free = far_budget_free_pages();
-    uint64_t low = far_budget_low_pages(), step = far_atomic_load_relaxed(&far_budget.step_pages);
+    uint64_t free = far_budget_free_pages(), step = far_atomic_load_relaxed(&far_budget.step_pages);
 
     if (free == UINT64_MAX || far_atomic_load_relaxed(&far_pager.no_evict))
         return false;
-    return free < marks * far_max(low / far_heat_patience(FAR_SIDE_PAGES), step) + far_victims_untouched();
+    return free < far_max(mark / far_heat_patience(FAR_SIDE_PAGES), steps * step) + far_victims_untouched();
 }
 
 bool far_evict_needed(void)
 {
-    return is_short(1);
+    return is_short(far_budget_low_pages(), 1);
 }
 
 bool far_evict_satisfied(void)
 {
-    return !is_short(2);
+    return !is_short(far_budget_high_pages(), 2);
 }
 
 static unsigned room(void)

@@ -46,6 +46,9 @@ void rig_start(const struct rig_options *r)
     option(&o, "window", r->window);
     option(&o, "overshoot", r->overshoot);
     option(&o, "readahead", r->readahead);
+    option(&o, "evict_start", r->evict_start);
+    option(&o, "evict_stop", r->evict_stop);
+    option(&o, "evict_wait", r->evict_wait);
     if (far_embed_register(r->inside_bytes + (64u << 20), r->bench ? FAR_MEMORY_AUTO : FAR_MEMORY_SMALL) < 0) {
         fprintf(stderr, "no memory for the node inside\n");
         exit(1);

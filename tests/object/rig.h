@@ -10,6 +10,7 @@
 
 struct rig_options {
     const char *node, *local, *mask, *base, *window, *overshoot, *readahead;
+    const char *evict_start, *evict_stop, *evict_wait;
     uint64_t inside_bytes; /* what the node inside (inproc:) may hold */
     bool bench;            /* as with the shim and farmemd: no signal handlers need be kept out, the node inside has huge pages */
 };

@@ -21,14 +21,14 @@ endif()
 
 # Single files of core/object behind the interface. Not under ThreadSanitizer, as above: one thread of the program's.
 if(NOT FAR_SANITIZE MATCHES thread)
-  foreach(name object_cost object_evacuate object_fetch object_reap object_send)
+  foreach(name object_cost object_evacuate object_fetch object_marks object_reap object_send)
     far_object_program(${name})
     target_link_libraries(${name} PRIVATE cmocka)
     add_test(NAME ${name} COMMAND ${name})
   endforeach()
   add_test(NAME object_cost.away COMMAND object_cost away)
   add_test(NAME object_send.full COMMAND object_send full)
-  set_tests_properties(object_cost object_cost.away object_evacuate object_fetch object_reap object_send object_send.full
+  set_tests_properties(object_cost object_cost.away object_evacuate object_fetch object_marks object_reap object_send object_send.full
     PROPERTIES LABELS object TIMEOUT 180 SKIP_RETURN_CODE 77)
 endif()
 

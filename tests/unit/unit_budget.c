@@ -108,6 +108,30 @@ static void budget_meta_fits__leaves_an_eighth(void **unused)
     assert_true(far_budget_meta_fits(UINT64_MAX));
 }
 
+/* What was said counts, as far as something stays; what was not follows from it. */
+static void budget_set_marks__take_the_place_of_ours(void **unused)
+{
+    far_budget_init(1000 * PAGE, 0);
+    far_budget_set_marks(100 * PAGE, 150 * PAGE, 0);
+    assert_int_equal(far_budget_low_pages(), 100);
+    assert_int_equal(far_budget_high_pages(), 150);
+    far_budget_set_marks(100 * PAGE - 1, 0, 0);
+    assert_int_equal(far_budget_low_pages(), 100);
+    assert_int_equal(far_budget_high_pages(), 200);
+    far_budget_set_marks(0, 500 * PAGE, 0);
+    assert_int_equal(far_budget_low_pages(), 32);
+    assert_int_equal(far_budget_high_pages(), 500);
+    far_budget_set_marks(500 * PAGE, 500 * PAGE, 0);
+    far_budget_add_meta(200 * PAGE);
+    assert_int_equal(far_budget_low_pages(), 400);
+    assert_int_equal(far_budget_high_pages(), 500);
+    far_budget_lift();
+    assert_int_equal(far_budget_low_pages() + far_budget_high_pages(), 0);
+    far_budget_init(1000 * PAGE, 0);
+    assert_int_equal(far_budget_low_pages(), 32);
+    assert_int_equal(far_budget_high_pages(), 64);
+}
+
 static void budget_low_pages__leaves_room_for_the_resident(void **unused)
 {
     for (uint64_t mib = 4; mib < 1 << 20; mib *= 2) {
@@ -204,6 +228,7 @@ int main(void)
         cmocka_unit_test(budget_add_meta__takes_from_the_pages),
         cmocka_unit_test(budget_meta_fits__leaves_an_eighth),
         cmocka_unit_test(budget_low_pages__leaves_room_for_the_resident),
+        cmocka_unit_test(budget_set_marks__take_the_place_of_ours),
         cmocka_unit_test(budget__model),
         cmocka_unit_test(budget__threads),
     };
