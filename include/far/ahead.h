@@ -65,6 +65,7 @@ static inline void far_ahead_arrive_(struct far_ahead_at *a, struct far_pace *pa
     far_ask_now_(&a->asking);
     if (!w || !far_is_away_(w))
         return;
+    FAR_RACE_WINDOW_(); /* others may bring it */
     start = far_ticks_();
     far_fetch_(&w, 1, FAR_MODE_READ);
     far_pace_has_waited_(pace, start);

@@ -244,6 +244,7 @@ __attribute__((cold, noinline, unused)) static void *far_array_touch_(struct far
         return far_deref_(w, mode);
     start = far_ticks_();
     p = far_deref_(w, mode);
+    FAR_RACE_WINDOW_(); /* others may bring it */
     far_stream_waited_(t, s, asked, start, far_ticks_());
     return p;
 }
@@ -304,6 +305,7 @@ static inline __attribute__((always_inline)) void *far_array_at_(const char *fil
         at = (int64_t)far_array_touch_(words, n, bytes, shift, i, mode);
     far_note_write_(w, mode);
     far_array_seen_(file, line, w, (void *)at, n, bytes, shift, mode);
+    FAR_RACE_WINDOW_(); /* it may be about to go */
     return (char *)at + (i & (((size_t)1 << shift) - 1)) * bytes;
 }
 
@@ -325,6 +327,7 @@ static inline __attribute__((always_inline)) void *far_array_run_(const char *fi
         at = (int64_t)far_array_touch_(words, n, bytes, shift, i, mode);
     far_note_write_(w, mode);
     far_array_seen_(file, line, w, (void *)at, n, bytes, shift, mode);
+    FAR_RACE_WINDOW_(); /* it may be about to go */
     return (char *)at + offset * bytes;
 }
 

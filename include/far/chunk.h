@@ -103,6 +103,7 @@ static inline void far_disown_chunk_(struct far_word *w, size_t first, size_t it
 
     if (far_is_away_(w) && far_fetch_(&w, 1, FAR_MODE_READ | FAR_MODE_NT) < 0)
         return;
+    FAR_RACE_WINDOW_();
     far_disown_items_((const char *)far_deref_(w, FAR_MODE_READ | FAR_MODE_NT) + first * bytes, items, bytes, type);
 }
 

@@ -337,9 +337,13 @@ static inline far_hash_group *far_hash_find_group_(struct far_hash *h, uint32_t 
     for (;;) {
         far_hash_group *g;
 
-        *w = __atomic_load_n(far_hash_place_of_(h, hash), __ATOMIC_ACQUIRE);
+        struct far_word **place = far_hash_place_of_(h, hash);
+
+        FAR_RACE_WINDOW_(); /* it may be another group's, or none's */
+        *w = __atomic_load_n(place, __ATOMIC_ACQUIRE);
         if (__builtin_expect(!*w, 0))
             continue; /* merged meanwhile */
+        FAR_RACE_WINDOW_(); /* another group may take the place */
         g = (far_hash_group *)far_deref_(*w, mode);
         if (__builtin_expect(far_hash_covers_(g, hash), 1))
             return g;
@@ -369,6 +373,7 @@ static inline bool far_hash_matches_(struct far_hash_search *s, const far_hash_g
         return far_hash_key_bytes_(slot) == s->key_bytes && (!s->key_bytes || !memcmp(key, s->key, s->key_bytes));
     }
     s->word = far_hash_big_word_(g, slot);
+    FAR_RACE_WINDOW_(); /* it may be replaced, and freed */
     s->big = (const far_hash_big *)far_deref_(s->word, s->mode);
     return s->big->key_bytes == s->key_bytes && (!s->key_bytes || !memcmp(s->big->bytes, s->key, s->key_bytes));
 }
@@ -396,6 +401,7 @@ static inline ssize_t far_hash_copy_out_(const struct far_hash_search *s, const 
 
     if (!n)
         return (ssize_t)bytes;
+    FAR_RACE_WINDOW_(); /* it may be another value, or be removed */
     if (far_hash_is_big_(s->slot)) {
         memcpy(to, far_hash_big_value_(s->big), n);
     } else if (bytes > 8) {
@@ -414,12 +420,17 @@ static inline ssize_t far_hash_copy_out_(const struct far_hash_search *s, const 
 
 static inline bool far_hash_lock_(far_hash_group *g, uint64_t version)
 {
-    return __atomic_compare_exchange_n(&g->lock, &version, version | FAR_HASH_LOCKED_, false, __ATOMIC_ACQUIRE,
-                                       __ATOMIC_RELAXED);
+    bool mine;
+
+    FAR_RACE_WINDOW_(); /* what was seen may be so no more */
+    mine = __atomic_compare_exchange_n(&g->lock, &version, version | FAR_HASH_LOCKED_, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    FAR_RACE_WINDOW_();
+    return mine;
 }
 
 static inline void far_hash_unlock_(far_hash_group *g, uint64_t version)
 {
+    FAR_RACE_WINDOW_(); /* readers see what was changed */
     __atomic_store_n(&g->lock, version + FAR_HASH_VERSION_, __ATOMIC_RELEASE);
 }
 
@@ -552,7 +563,9 @@ static inline int far_hash_spare_get_(struct far_hash_spare *s)
 /* The spare object takes the place of the locked group g. */
 static inline void far_hash_replace_(struct far_word **place, struct far_word *w, far_hash_group *g, struct far_hash_spare *s)
 {
+    FAR_RACE_WINDOW_(); /* the old one goes on being read */
     __atomic_store_n(place, s->word, __ATOMIC_RELEASE);
+    FAR_RACE_WINDOW_(); /* writers may be in the new one */
     far_hash_leave_(g);
     s->word = NULL;
     s->gone = w;
@@ -609,7 +622,9 @@ static inline void far_hash_add_(const struct far_hash_put_ *p, far_hash_group *
     uint32_t dead = was ? far_hash_entry_bytes_(was) : 0;
 
     far_hash_fill_(p, g, slot);
+    FAR_RACE_WINDOW_();
     __atomic_store_n(&g->slots[at], slot, __ATOMIC_RELEASE);
+    FAR_RACE_WINDOW_(); /* there, and not counted */
     if (at == g->n_slots)
         __atomic_store_n(&g->n_slots, at + 1, __ATOMIC_RELEASE);
     else if (!was)
@@ -632,6 +647,7 @@ static inline int far_hash_put_done_(struct far_hash *h, struct far_hash_put_ *p
     bool was_big = was && far_hash_is_big_(was);
     int64_t bytes = (int64_t)far_hash_room_(p->slot) - (was ? (int64_t)far_hash_room_(was) : 0);
 
+    FAR_RACE_WINDOW_(); /* done, and not in the numbers */
     p->big_gone = was_big ? p->search.word : NULL;
     p->grown = bytes != 0;
     far_hash_account_(h, p->search.hash, !was, bytes, (p->big ? 1 : 0) - (was_big ? 1 : 0));
@@ -744,6 +760,7 @@ static inline int far_hash_make_place_(struct far_hash *h, uint32_t index)
     places = (struct far_word **)calloc(far_hash_segment_places_(s), sizeof(*places));
     if (!places)
         return -1;
+    FAR_RACE_WINDOW_();
     __atomic_store_n(&h->segments[s], places, __ATOMIC_RELEASE);
     return 0;
 }
@@ -771,7 +788,9 @@ static inline int far_hash_try_split_(struct far_hash *h, uint32_t n, struct far
     far_hash_move_(b, g, UINT32_MAX);
     __atomic_store_n(far_hash_place_(h, n), high->word, __ATOMIC_RELEASE);
     high->word = NULL;
+    FAR_RACE_WINDOW_(); /* a group that nobody looks for */
     __atomic_store_n(&h->n_groups, n + 1, __ATOMIC_RELEASE);
+    FAR_RACE_WINDOW_(); /* two groups have its pairs */
     far_hash_replace_(place, w, g, low);
     return 0;
 }
@@ -802,8 +821,11 @@ static inline int far_hash_try_merge_(struct far_hash *h, uint32_t n, struct far
     far_hash_move_(to, g, UINT32_MAX);
     far_hash_move_(to, g_from, UINT32_MAX);
     far_hash_replace_(far_hash_place_(h, index), w, g, s);
+    FAR_RACE_WINDOW_(); /* two groups have the last one's pairs; it is locked */
     __atomic_store_n(&h->n_groups, from, __ATOMIC_RELEASE);
+    FAR_RACE_WINDOW_(); /* who looked up its place before finds it */
     __atomic_store_n(far_hash_place_(h, from), (struct far_word *)NULL, __ATOMIC_RELEASE);
+    FAR_RACE_WINDOW_(); /* and now does not */
     far_hash_leave_(g_from);
     last->gone = w_from;
     return 0;
@@ -819,6 +841,7 @@ __attribute__((noinline, unused)) static void far_hash_resize_(struct far_hash *
 
     if (__atomic_exchange_n(&h->resizing, 1, __ATOMIC_ACQUIRE))
         return;
+    FAR_RACE_WINDOW_();
     n = h->n_groups;
     balance = far_hash_balance_(h, hash);
     while (ret > 0) {
@@ -833,6 +856,7 @@ __attribute__((noinline, unused)) static void far_hash_resize_(struct far_hash *
         if (ret > 0)
             far_hash_relax_(&rounds);
     }
+    FAR_RACE_WINDOW_();
     __atomic_store_n(&h->resizing, 0, __ATOMIC_RELEASE);
     far_hash_spare_end_(&one);
     far_hash_spare_end_(&two);
@@ -864,6 +888,7 @@ static inline int far_hash_try_remove_(struct far_hash *h, struct far_hash_remov
         if (!far_hash_lock_(g, version))
             return FAR_HASH_AGAIN_;
         __atomic_store_n(&g->slots[r->search.at], UINT64_C(0), __ATOMIC_RELEASE);
+        FAR_RACE_WINDOW_(); /* gone, and its room not counted */
         __atomic_store_n(&g->dead, g->dead + 8 + far_hash_entry_bytes_(r->search.slot), __ATOMIC_RELAXED);
         far_hash_unlock_(g, version);
         r->done = true;
@@ -917,6 +942,7 @@ __attribute__((unused)) static int far_hash_put(struct far_hash *h, const void *
             return -1;
     }
     while ((ret = far_hash_try_put_(h, &p)) > 1) {
+        FAR_RACE_WINDOW_();
         if (ret == FAR_HASH_MORE_ && far_hash_spare_get_(&p.spare) < 0) {
             ret = -1;
             break;
@@ -962,6 +988,7 @@ __attribute__((unused)) static int far_hash_remove(struct far_hash *h, const voi
     r.search.hash = far_hash_of_(h, key, key_bytes);
     r.search.mode = flags;
     while ((ret = far_hash_try_remove_(h, &r)) > 0) {
+        FAR_RACE_WINDOW_();
         if (ret == FAR_HASH_MORE_ && far_hash_spare_get_(&r.spare) < 0)
             break; /* it stays as large as it is */
         if (!r.done)
@@ -1029,6 +1056,7 @@ static inline int far_hash_fetch_big_(far_hash_group *const *groups, const uint3
             if ((uint32_t)slot != hashes[i] || !slot || !far_hash_is_big_(slot))
                 continue;
             words[m++] = far_hash_big_word_(groups[i], slot);
+            FAR_RACE_WINDOW_();
             if (m == 8 && far_hash_fetch_(words, m, mode) < 0)
                 return -1;
             m %= 8;
@@ -1055,6 +1083,7 @@ static inline ssize_t far_hash_get_batch_(struct far_hash *h, struct far_hash_qu
         words[i] = __atomic_load_n(places[i], __ATOMIC_ACQUIRE);
         __builtin_prefetch(words[i]);
     }
+    FAR_RACE_WINDOW_(); /* they may be left, and come for nothing */
     if (far_hash_fetch_(words, n, mode) < 0)
         return -1;
     for (uint32_t i = 0; i < n; i++)
@@ -1121,6 +1150,7 @@ static inline int far_hash_visit_(const far_hash_group *g, uint64_t slot, int mo
     uint32_t bytes = far_hash_value_bytes_(slot);
     uint64_t small;
 
+    FAR_RACE_WINDOW_(); /* it may be another value, or be removed */
     if (far_hash_is_big_(slot)) {
         const far_hash_big *b = (const far_hash_big *)far_deref_(far_hash_big_word_(g, slot), mode);
 
@@ -1159,6 +1189,7 @@ __attribute__((unused)) static int far_hash_each(struct far_hash *h, far_hash_vi
             if (ret)
                 return ret;
         }
+        FAR_RACE_WINDOW_(); /* groups may be split and merged */
         at = end;
     }
     return 0;

@@ -132,6 +132,7 @@ static inline char *far_list_chunk_(struct far_word *w, int mode)
 {
     if (far_is_away_(w) && far_fetch_(&w, 1, mode) < 0)
         return NULL;
+    FAR_RACE_WINDOW_();
     return (char *)far_deref_(w, mode);
 }
 
@@ -143,6 +144,7 @@ static inline char *far_list_read_(struct far_list_node *n, struct far_pace *pac
 
     if (!far_is_away_(n->word))
         return (char *)far_deref_(n->word, mode);
+    FAR_RACE_WINDOW_(); /* others may bring it */
     start = far_ticks_();
     p = (char *)far_deref_(n->word, mode);
     far_pace_has_waited_(pace, start);
@@ -689,6 +691,7 @@ static inline __attribute__((always_inline)) void *far_each_next_(struct far_eac
 {
     e->node = e->forward ? e->node->next : e->node->prev;
     far_scope_move_(&e->scope);
+    FAR_RACE_WINDOW_(); /* all that was here may be away */
     return far_each_chunk_(e);
 }
 

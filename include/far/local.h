@@ -329,6 +329,7 @@ __attribute__((unused)) static uint64_t far_local_oldest_(void)
 {
     uint64_t oldest = __atomic_add_fetch(&far_local_.epoch, 1, __ATOMIC_SEQ_CST);
 
+    FAR_RACE_WINDOW_(); /* scopes begin in the epoch that is over */
     for (struct far_context *c = far_local_.contexts; c; c = c->next)
         __atomic_store_n(&c->now, oldest, __ATOMIC_RELAXED);
     (void)FAR_LOCAL_MEMBARRIER_(8); /* MEMBARRIER_CMD_PRIVATE_EXPEDITED: scopes that were opened are seen below */
@@ -362,12 +363,13 @@ __attribute__((unused)) static int far_local_pin_(struct far_word *w)
 {
     uint8_t pins = __atomic_load_n(&w->pins, __ATOMIC_RELAXED);
 
-    do
+    do {
         if ((pins & FAR_PINS_MOST) == FAR_PINS_MOST) {
             errno = EAGAIN;
             return -1;
         }
-    while (!__atomic_compare_exchange_n(&w->pins, &pins, (uint8_t)(pins + 1), 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+        FAR_RACE_WINDOW_();
+    } while (!__atomic_compare_exchange_n(&w->pins, &pins, (uint8_t)(pins + 1), 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     return 0;
 }
 
@@ -459,8 +461,10 @@ static inline size_t far_local_weight_(const struct far_local_block *b)
 static inline size_t far_local_push_(struct far_local_block *b, size_t weight)
 {
     b->next = __atomic_load_n(&far_local_.fresh, __ATOMIC_RELAXED);
+    FAR_RACE_WINDOW_();
     while (!__atomic_compare_exchange_n(&far_local_.fresh, &b->next, b, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ;
+    FAR_RACE_WINDOW_(); /* it may be taken, and given back */
     return __atomic_add_fetch(&far_local_.waiting, weight, __ATOMIC_RELAXED);
 }
 
@@ -476,6 +480,7 @@ static inline void far_local_reap_(struct far_local_block *b)
             b = next;
             continue;
         }
+        FAR_RACE_WINDOW_();
         far_local_free_owned_(b);
         next = b->next;
         far_local_give_back_(b);
@@ -489,6 +494,7 @@ static inline void far_local_take_fresh_(void)
     struct far_local_block *b = __atomic_exchange_n(&far_local_.fresh, NULL, __ATOMIC_ACQUIRE), *first = NULL, *next;
     struct far_local_block **end = b ? &b->next : far_local_.limbo_end;
 
+    FAR_RACE_WINDOW_(); /* others free, and are not seen */
     for (; b; b = next) {
         next = b->next;
         b->epoch = far_local_.epoch; /* not when it was freed: what took it from its place could still be on its way to memory */

@@ -153,6 +153,7 @@ FAR_INLINE_ void far_scope_begin_(void)
 
     if (__builtin_expect(!now, 0))
         now = far_scope_ask_();
+    FAR_RACE_WINDOW_(); /* it may be over by now */
     __asm__ __volatile__("movq %%rsp, %0" : "=m"(far_context_.frame));
     __atomic_store_n(&far_context_.epoch, now, __ATOMIC_RELAXED);
     /* Again: a signal handler that came in between may have had a scope of its own, further down. */
@@ -172,6 +173,7 @@ FAR_INLINE_ struct far_scope far_scope_enter_(void)
 static inline void far_scope_leave_(struct far_scope *s)
 {
     FAR_SEEN_END_(s);
+    FAR_RACE_WINDOW_();
     /* Release: who sees us outside sees all that we wrote inside. */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&far_context_.epoch, s->outer, __ATOMIC_RELEASE);
@@ -628,8 +630,10 @@ FAR_INLINE_ int64_t far_at_for_(int64_t at, int mode)
 
 FAR_INLINE_ void far_note_write_(struct far_word *w, int mode)
 {
-    if ((mode & FAR_MODE_WRITE) && __builtin_expect(!__atomic_load_n(&w->dirty, __ATOMIC_RELAXED), 0))
+    if ((mode & FAR_MODE_WRITE) && __builtin_expect(!__atomic_load_n(&w->dirty, __ATOMIC_RELAXED), 0)) {
+        FAR_RACE_WINDOW_();
         __atomic_store_n(&w->dirty, (uint8_t)1, __ATOMIC_RELAXED);
+    }
 }
 
 static inline void *far_deref_(struct far_word *w, int mode)
@@ -638,6 +642,7 @@ static inline void *far_deref_(struct far_word *w, int mode)
 
     if (__builtin_expect(at < 0, 0))
         return far_deref_slow_(w, mode);
+    FAR_RACE_WINDOW_(); /* it may be about to go */
     far_note_write_(w, mode);
     return (void *)at;
 }

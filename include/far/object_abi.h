@@ -5,6 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Stands between two steps that other threads may come between. In programs it is nothing; tests of these headers let time pass
+ * there (tests/object/windows.h in the sources). */
+#ifndef FAR_RACE_WINDOW_
+#define FAR_RACE_WINDOW_() ((void)0)
+#endif
+
 /* What a handle points to; the library's. The library never unmaps words, and gives one to another object only when no scope
  * is left in which the old one could be named. Its states are described in the library's core/object/word.h. */
 struct far_word {

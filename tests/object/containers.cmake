@@ -18,6 +18,11 @@ function(far_object_arm name transport)
     "FAR_CONFIG=/dev/null;FAR_NODES=@NODE@;FAR_LOCAL=${far_object_local_mib}M;OBJECT_LOCAL_MIB=${far_object_local_mib};OBJECT_SKIP=${ARGN}")
 endfunction()
 
+# far_object_part(EIGHTHS TEST...): with smaller sizes where the case has some.
+function(far_object_part eighths)
+  set_property(TEST ${ARGN} APPEND PROPERTY ENVIRONMENT OBJECT_EIGHTHS=${eighths})
+endfunction()
+
 # far_object_inside(NAME [SKIP]): the same with core and node linked in.
 function(far_object_inside name)
   if(FAR_SANITIZE MATCHES thread) # it wants the window where the core does not put it by itself
@@ -102,6 +107,37 @@ if(TARGET farshim)
   far_object_arm(object_hash_replacement tcp)
   far_object_arm(object_array_replacement tcp replacement__non_temporal_objects) # which takes most of the time
 endif()
+
+# Threads once more, while time passes in the race windows of the headers, and with core and node inside in those of the core.
+function(far_object_delayed name skip)
+  far_object_test(${name}_delayed ${name}.c)
+  target_compile_definitions(${name}_delayed PRIVATE FAR_TEST_WINDOWS)
+  if(TARGET farshim)
+    far_object_arm(${name}_delayed unix ${skip})
+    far_object_part(1 ${name}_delayed.unix)
+    add_executable(${name}_delayed_inside ${name}.c inside.c rig.c)
+    set_target_properties(${name}_delayed_inside PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_compile_definitions(${name}_delayed_inside PRIVATE FAR_TEST_WINDOWS)
+    target_link_libraries(${name}_delayed_inside PRIVATE far_flags far_core_mutated far_server cmocka Threads::Threads)
+    add_test(NAME ${name}_delayed.inproc COMMAND ${name}_delayed_inside)
+    set_tests_properties(${name}_delayed.inproc PROPERTIES TIMEOUT 300 LABELS object PROCESSORS 2 SKIP_RETURN_CODE 77 ENVIRONMENT
+      "FAR_LOCAL=${far_object_local_mib}M;OBJECT_LOCAL_MIB=${far_object_local_mib};OBJECT_SKIP=${skip}")
+    far_object_part(1 ${name}_delayed.inproc)
+  endif()
+endfunction()
+
+far_object_delayed(object_hash_threads parallel__variable_sizes)
+add_test(NAME object_hash_threads_delayed.plain COMMAND object_hash_threads_delayed)
+set_tests_properties(object_hash_threads_delayed.plain PROPERTIES TIMEOUT 300 LABELS object)
+far_object_part(2 object_hash_threads_delayed.plain)
+if(TARGET farshim)
+  foreach(name object_array object_list)
+    far_object_delayed(${name} "")
+    set_property(TEST ${name}_delayed.unix ${name}_delayed.inproc APPEND PROPERTY ENVIRONMENT
+      "OBJECT_ONLY=*_many*") # threads
+  endforeach()
+endif()
+
 if(NOT FAR_SANITIZE)
   far_object_inside(object_hash_replacement object_hash_replacement.c)
   far_object_inside(object_array_replacement object_array_replacement.c replacement__non_temporal_objects)
