@@ -52,9 +52,10 @@ far_object_program(object_array object_array.c)
 far_object_program(object_list object_list.c)
 if(TARGET farshim)
   far_object_test(object_share object_share.c)
-  foreach(transport unix tcp) # inside there are no pages
+  foreach(transport unix tcp)
     far_object_arm(object_share ${transport})
   endforeach()
+  far_object_inside(object_share)
 endif()
 
 # What containers ask the library for: a library of the test's own; and virtual time.
@@ -89,23 +90,24 @@ foreach(name object_hash object_hash_threads object_hash_replacement)
   add_test(NAME ${name}.plain COMMAND ${name})
   set_tests_properties(${name}.plain PROPERTIES TIMEOUT 300 LABELS object ENVIRONMENT ASAN_OPTIONS=quarantine_size_mb=1)
 endforeach()
-far_object_inside(object_hash serial__small) # which takes most of the time
+if(FAR_SANITIZE)
+  far_object_inside(object_hash serial__small) # which takes most of the time
+else()
+  far_object_inside(object_hash)
+endif()
 far_object_inside(object_hash_threads)
+if(TARGET object_hash_inside)
+  far_object_part(6 object_hash.inproc) # eight times what is left beside metadata, still
+  far_object_part(5 object_hash_threads.inproc)
+endif()
 if(TARGET farshim)
   far_object_arm(object_hash unix)
-  far_object_arm(object_hash tcp serial__small)
+  far_object_arm(object_hash tcp)
   far_object_arm(object_hash_threads unix)
-  far_object_arm(object_hash_threads tcp growth__under_load) # which is as over unix, and takes half of the time
+  far_object_arm(object_hash_threads tcp)
+  far_object_part(6 object_hash.tcp)
+  far_object_part(5 object_hash_threads.tcp)
   set_tests_properties(object_hash.unix PROPERTIES TIMEOUT 600)
-endif()
-# What stays near. There must be room for a scan beside it, and for what comes while the evacuator gets no processor.
-set(far_object_local_mib 12)
-far_object_test(object_array_replacement object_array_replacement.c)
-if(TARGET farshim)
-  far_object_arm(object_hash_replacement unix)
-  far_object_arm(object_array_replacement unix)
-  far_object_arm(object_hash_replacement tcp)
-  far_object_arm(object_array_replacement tcp replacement__non_temporal_objects) # which takes most of the time
 endif()
 
 # Threads once more, while time passes in the race windows of the headers, and with core and node inside in those of the core.
@@ -138,7 +140,17 @@ if(TARGET farshim)
   endforeach()
 endif()
 
+# What stays near. There must be room for a scan beside it, and for what comes while the evacuator gets no processor.
+set(far_object_local_mib 12)
+far_object_test(object_array_replacement object_array_replacement.c)
+if(TARGET farshim)
+  far_object_arm(object_hash_replacement unix)
+  far_object_arm(object_array_replacement unix)
+  far_object_arm(object_hash_replacement tcp)
+  far_object_arm(object_array_replacement tcp)
+  far_object_part(5 object_array_replacement.tcp)
+endif()
 if(NOT FAR_SANITIZE)
-  far_object_inside(object_hash_replacement object_hash_replacement.c)
-  far_object_inside(object_array_replacement object_array_replacement.c replacement__non_temporal_objects)
+  far_object_inside(object_hash_replacement)
+  far_object_inside(object_array_replacement)
 endif()

@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "base/random.h"
 #include "far/hash.h"
+#include "tests/object/api_rig.h"
 #include "tests/object/hash_values.h"
 #include "tests/object/object.h"
 #include "tests/test.h"
@@ -116,11 +117,12 @@ static bool is_changed(uint64_t i)
     return i / FAR_HASH_BATCH % 4 == 0;
 }
 
-/* Small pairs, several times the local memory: all are there. Of every fourth batch values are replaced, and keys removed: the values
- * are the new ones, the keys are gone, all others are as they were. */
+/* Small pairs, eight times what there is room for: all are there. Of every fourth batch values are replaced, and keys removed: the
+ * values are the new ones, the keys are gone, all others are as they were. */
 static void serial__small(void **state)
 {
-    uint64_t n = far_bytes(8) / SMALL_BYTES / FAR_HASH_BATCH * FAR_HASH_BATCH, removed = 0;
+    uint64_t n = far_eighths(far_bytes(8)) / SMALL_BYTES / FAR_HASH_BATCH * FAR_HASH_BATCH, removed = 0;
+    uint64_t evictions = rig_counter(FAR_C_object_evictions);
     struct far_hash *h = far_hash_new(NULL);
     struct small s[FAR_HASH_BATCH];
 
@@ -132,6 +134,10 @@ static void serial__small(void **state)
         assert_int_equal(far_hash_put(h, s[i % FAR_HASH_BATCH].key, 12, &value, 4, 0), 0);
     }
     assert_int_equal(far_hash_count(h), n);
+    if (rig_squeezed()) { /* most of what a batch asked for was away */
+        assert_true(rig_counter(FAR_C_object_bytes) * 8 < n * SMALL_BYTES);
+        assert_true(rig_counter(FAR_C_object_evictions) - evictions > n / 2);
+    }
     for (uint64_t i = 0; i < n; i++) {
         struct small *one = &s[i % FAR_HASH_BATCH];
         uint32_t value = (uint32_t)far_mix64(i + 1);

@@ -1,5 +1,5 @@
 /* object_share.c - far memory by pages and far objects under one budget: who is used has it. For FAR_LOCAL=8M, with the
- * library. */
+ * library, or with core and node inside. */
 #include <sys/mman.h>
 
 #include "far/object.h"
@@ -15,6 +15,32 @@ FAR_PLAIN(page);
 
 static page *pages;
 static FAR(page) objects[ALL];
+
+/* The core's, where that is inside: there is no malloc of the library's then. */
+__attribute__((weak)) void *far_range_alloc(size_t bytes, size_t align);
+__attribute__((weak)) int far_range_free(void *p, size_t bytes);
+
+static void pages_make(void)
+{
+    size_t bytes = (size_t)ALL * PAGE;
+
+    if (far_range_alloc) {
+        pages = far_range_alloc(bytes, PAGE);
+        assert_non_null(pages);
+        return;
+    }
+    FAR_REGION("pages")
+        pages = aligned_alloc(PAGE, bytes);
+    assert_true(far_contains(pages));
+}
+
+static void pages_free(void)
+{
+    if (far_range_free)
+        far_range_free(pages, (size_t)ALL * PAGE);
+    else
+        free(pages);
+}
 
 static bool page_is(uint64_t i)
 {
@@ -61,9 +87,7 @@ static void share__goes_to_who_is_used(void **unused)
     struct far_random r;
 
     far_random_seed(&r, test_seed("object_share"));
-    FAR_REGION("pages")
-        pages = aligned_alloc(PAGE, (size_t)ALL * PAGE);
-    assert_true(far_contains(pages));
+    pages_make();
     for (uint64_t i = 0; i < ALL; i++) {
         pages[i].number = i;
         assert_true(FAR_NEW(objects[i], page));
@@ -80,7 +104,7 @@ static void share__goes_to_who_is_used(void **unused)
     }
     for (size_t i = 0; i < ALL; i++)
         FAR_FREE(objects[i]);
-    free(pages);
+    pages_free();
 }
 
 int main(void)
