@@ -251,6 +251,7 @@ void far_bring_send(struct far_basket *b)
     if (!b->ahead)
         b->sent[b->n_sent++] = op;
     far_atomic_store_relaxed(&op->lonely, (uint32_t)b->ahead);
+    far_race_window(); /* who looks for it finds what it brings, and must not wait for it yet */
     far_engine_submit(far_pager.object_engine, &op->request);
     unref_by(op, b->ahead ? FILLING + 1 : FILLING);
 }
