@@ -4,6 +4,7 @@
 #include <errno.h>
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/mutation.h"
 #include "base/os.h"
 #include "base/signals.h"
 
@@ -271,6 +272,7 @@ void far_holder_hand_over(struct far_engine *e)
             return;
         far_holder_take_submitted(e, far_now_ns());
         uint32_t *picked = pick_one(e);
+        far_race_window(); /* who is awake by now would find the lock held */
         far_holder_release(e);
         if (picked) {
             far_os_futex_wake(picked, 1); /* if its request is gone by now, nobody, or somebody for nothing */
