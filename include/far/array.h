@@ -45,7 +45,9 @@
  * Ownership. The array owns its chunks, and what the far fields of its items own (FAR_TYPE): FAR_ARRAY_FREE reads the chunks of
  * such types, to free that. An array cannot be an owned field of a FAR_TYPE: free it before its owner.
  *
- * Errors. FAR_ARRAY_NEW is false, with errno ENOMEM, or EINVAL for an empty array. FAR_ARRAY_READ and _WRITE return -1 with
+ * Errors. FAR_ARRAY_NEW is false, with errno ENOMEM, or EINVAL for an empty array. With the library it asks for the memory beside
+ * the items only: an array may have more items than there is far memory, as long as no more are written; if they are, the
+ * program waits for memory, and ends with the reason when there is none. FAR_ARRAY_READ and _WRITE return -1 with
  * errno EINVAL (items that are not there), EIO (lost with their node; items before them may have been copied). FAR_AT and
  * FAR_RUN on what is lost end the program, as FAR_R does. Indices are not checked, unless the program is built with
  * -DFAR_DEBUG: then an index out of bounds, use outside of a scope, and use of an array that was freed end it with file and line.
@@ -242,9 +244,9 @@ __attribute__((cold, noinline, unused)) static void *far_array_touch_(struct far
         far_array_ask_(words, shift, next.first, next.step, next.count, mode);
     if (!far_is_away_(w))
         return far_deref_(w, mode);
+    FAR_RACE_WINDOW_(); /* others may bring it */
     start = far_ticks_();
     p = far_deref_(w, mode);
-    FAR_RACE_WINDOW_(); /* others may bring it */
     far_stream_waited_(t, s, asked, start, far_ticks_());
     return p;
 }
@@ -303,9 +305,9 @@ static inline __attribute__((always_inline)) void *far_array_at_(const char *fil
 
     if (__builtin_expect(at < 0, 0))
         at = (int64_t)far_array_touch_(words, n, bytes, shift, i, mode);
+    FAR_RACE_WINDOW_(); /* it may be about to go */
     far_note_write_(w, mode);
     far_array_seen_(file, line, w, (void *)at, n, bytes, shift, mode);
-    FAR_RACE_WINDOW_(); /* it may be about to go */
     return (char *)at + (i & (((size_t)1 << shift) - 1)) * bytes;
 }
 
@@ -325,9 +327,9 @@ static inline __attribute__((always_inline)) void *far_array_run_(const char *fi
     at = __atomic_load_n(&w->at, FAR_ORDER_ADDRESS_);
     if ((mode & FAR_MODE_NT) || __builtin_expect(at < 0, 0))
         at = (int64_t)far_array_touch_(words, n, bytes, shift, i, mode);
+    FAR_RACE_WINDOW_(); /* it may be about to go */
     far_note_write_(w, mode);
     far_array_seen_(file, line, w, (void *)at, n, bytes, shift, mode);
-    FAR_RACE_WINDOW_(); /* it may be about to go */
     return (char *)at + offset * bytes;
 }
 
