@@ -42,6 +42,7 @@
 #define GATE_NS        (500 * FAR_NS_PER_US) /* somebody waits at the gate */
 #define RESERVE_PARTS  4u                      /* of the limit: for those in scopes */
 #define SLACK_MOST     (3 * FAR_MIB)           /* core/object/heap.c: where a 40th of the limit is less */
+#define NEARLY_FULL_PARTS 4u                   /* less than this part of the limit is free */
 #define CROWDED_NS     (200 * FAR_NS_PER_MS)
 #define SCOPE_PAGES    ((int64_t)(FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE)) /* that a scope may need: the largest object */
 
@@ -619,9 +620,22 @@ static bool pages_are_many(void)
     return far_atomic_load_relaxed(&far_budget.resident_pages) >= ours + limit / 8;
 }
 
+/* Spare segments beyond half of what is in use: more than objects come back to while they come and go. */
+static uint64_t idle_spare_pages(void)
+{
+    uint64_t spare = far_heap_spare_pages();
+
+    return spare - far_min(spare, far_heap_used_bytes() / FAR_OS_PAGE_SIZE / 2);
+}
+
+static bool is_nearly_full(void)
+{
+    return far_budget_free_pages() < far_budget_limit_pages() / NEARLY_FULL_PARTS;
+}
+
 /* Segments that are kept for reuse go when a page that somebody waits for has no memory, or metadata would grow past the limit:
- * objects alone would only have them mapped again. And a part at a time while pages are evicted that are hotter, or are many and
- * objects need nothing. */
+ * objects alone would only have them mapped again. Those that are idle, before pages are evicted for want of them. And a part at
+ * a time while pages are evicted that are hotter, or are many and objects need nothing. */
 static void share_spares(bool needed)
 {
     uint64_t limit = far_atomic_load_relaxed(&far_budget.limit_bytes), used = far_budget_used_bytes();
@@ -632,6 +646,8 @@ static void share_spares(bool needed)
         go = far_div_up(used - limit, FAR_OS_PAGE_SIZE) + 1;
     if (pages_starve())
         go = far_max(go, resident - far_min(resident, most) + 1);
+    if (limit && !needed && is_nearly_full())
+        go = far_max(go, idle_spare_pages());
     if (!go && limit && far_evict_needed() && (pages_are_hotter() || (!needed && pages_are_many())))
         go = far_heap_spare_pages() / 8 + 1;
     if (go && far_heap_trim(go))

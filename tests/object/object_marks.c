@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "base/counters.h"
+#include "core/core.h"
 #include "core/local/budget.h"
 #include "core/object/epoch.h"
 #include "core/object/heap.h"
@@ -93,6 +94,30 @@ static void leaves(void *arg)
     expect(free_bytes() < stop + 2 * MIB, "and not more than a round too much");
 }
 
+/* --- memory of objects that are gone */
+
+static void spares_go(void *arg)
+{
+    const struct marks *m = arg;
+    size_t bytes = 11 * MIB;
+    char *region;
+
+    fill_up(m);
+    for (unsigned i = 0; i < m->mib * MIB / (sizeof(page) + 8); i++)
+        FAR_FREE(pages[i]);
+    while (far_heap_used_bytes() > MIB)
+        let_it_work();
+    expect(far_heap_spare_pages() > 6 * MIB / FAR_OS_PAGE_SIZE, "much is kept for the next objects");
+    expect((region = far_range_alloc(bytes, FAR_OS_PAGE_SIZE)) != NULL, "pages");
+    for (size_t at = 0; at < bytes; at += FAR_OS_PAGE_SIZE) {
+        region[at] = 1;
+        if (at % MIB == 0)
+            let_it_work();
+    }
+    expect(!far_counter_get(FAR_C_evict_pages), "no page leaves while that is there");
+    far_range_free(region, bytes);
+}
+
 /* --- waiting: the evacuator stands still, and goes on when somebody waits or has not */
 
 static uint32_t state; /* atomic: 1: it stands still; 2: the scope was entered */
@@ -169,6 +194,11 @@ static void wait__is_when_threads_wait(void **unused)
     in_child(does_wait, (struct marks){.wait = "7M", .mib = 4});
 }
 
+static void spares__go_before_pages(void **unused)
+{
+    in_child(spares_go, (struct marks){.mib = 10});
+}
+
 static void marks__that_cannot_be(void **unused)
 {
     static const struct {
@@ -198,6 +228,7 @@ int main(void)
         cmocka_unit_test(start__is_when_the_first_leave),
         cmocka_unit_test(stop__is_when_no_more_leave),
         cmocka_unit_test(wait__is_when_threads_wait),
+        cmocka_unit_test(spares__go_before_pages),
         cmocka_unit_test(marks__that_cannot_be),
     };
 
