@@ -41,6 +41,7 @@ struct segment {
     struct far_list link; /* in its kind's queue, among the filled or those with holes. Under heap.lock */
     uint32_t fill;        /* where the last object ends; under the shard's lock while open, constant afterwards but for holes */
     uint32_t at, end;     /* of one that is open: the room for the next objects. Under the shard's lock */
+    uint32_t objects;     /* that were put into it; like fill */
     uint32_t holes;       /* bytes in them, while it has some */
     uint32_t usable;      /* of those, for the largest objects */
     uint32_t refs;        /* atomic: heap.h */
@@ -560,7 +561,7 @@ static uint32_t open_empty(enum far_heap_charge charge)
     if (i == NONE)
         return NONE;
     s = &heap.segments[i];
-    s->fill = s->at = 0;
+    s->fill = s->at = s->objects = 0;
     s->end = s->holes = heap.bytes;
     s->stays = 0;
     s->apart = far_atomic_load_relaxed(&heap.apart);
@@ -633,6 +634,7 @@ static void *alloc_from(struct shard *sh, uint32_t word, uint32_t info, enum far
         if (s->apart)
             note_of(head + 1)->file = NULL;
         took_locked(i, s->at + pad + HEAD_BYTES + bytes);
+        s->objects++;
         far_atomic_add_relaxed(&s->refs, 1u);
     }
     far_mutex_unlock(&sh->lock);
@@ -794,10 +796,10 @@ static bool has_holes(int64_t segment)
     uint32_t refs = far_atomic_load_acquire(&s->refs);
     struct living l = {0};
 
-    if (s->apart)
+    if (s->apart || s->kind == FAR_HEAP_STREAM || refs == 1 || refs - 1 > s->objects / HOLES_LEAST)
         return false;
     far_heap_walk(segment, count_living, &l);
-    return l.objects + 1 == refs && l.objects && l.bytes <= heap.bytes - heap.bytes / HOLES_LEAST;
+    return l.objects + 1 == refs && l.bytes <= heap.bytes - heap.bytes / HOLES_LEAST;
 }
 
 /* Bytes of a hole that the largest objects may use, each with its head and what aligns it. */
@@ -815,7 +817,7 @@ static void make_holes(uint32_t i)
     uint32_t from = 0; /* of what is dead up to here */
 
     s->holes = heap.bytes;
-    s->usable = 0;
+    s->usable = s->objects = 0;
     for (uint32_t at = 0; at < s->fill;) {
         uint64_t head = *head_at(i, at);
         uint32_t next = next_head(s, at, head);
@@ -826,6 +828,7 @@ static void make_holes(uint32_t i)
             s->usable += usable_of(at - from);
             from = next;
             s->holes -= next - at;
+            s->objects++;
         }
         at = next;
     }
@@ -855,26 +858,33 @@ static void holed_put(struct segment *s)
     far_mutex_unlock(&heap.lock);
 }
 
-void far_heap_unpick(int64_t segment, bool emptied)
+/* To the end of that list, or where there is little left in it among those with holes; drops the reference. */
+static void put_or_hole(int64_t segment, enum far_heap_kind kind, struct far_list *list)
 {
     struct segment *s = &heap.segments[segment];
-    enum far_heap_kind kind = emptied && !stays_stream(segment) ? FAR_HEAP_MAIN : (enum far_heap_kind)s->kind;
 
-    if (emptied && kind == FAR_HEAP_MAIN && has_holes(segment)) {
+    s->kind = (uint8_t)kind;
+    if (has_holes(segment)) {
         make_holes((uint32_t)segment);
         holed_put(s);
     } else {
-        put(s, kind, &heap.filled);
+        put(s, kind, list);
     }
     unref((uint32_t)segment);
 }
 
+void far_heap_unpick(int64_t segment, bool emptied)
+{
+    enum far_heap_kind kind = (enum far_heap_kind)heap.segments[segment].kind;
+
+    put_or_hole(segment, emptied && !stays_stream(segment) ? FAR_HEAP_MAIN : kind, &heap.filled);
+}
+
 void far_heap_queue(int64_t segment)
 {
-    struct segment *s = &heap.segments[segment];
+    enum far_heap_kind kind = (enum far_heap_kind)heap.segments[segment].kind;
 
-    put(s, (enum far_heap_kind)s->kind, &heap.queues[s->kind]);
-    unref((uint32_t)segment);
+    put_or_hole(segment, kind, &heap.queues[kind]);
 }
 
 bool far_heap_close_open(void)

@@ -97,7 +97,7 @@ void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg
 /* The next segment that was filled a while (LOOK_TICKS of the clock) ago, and waits to be looked at before it is queued, with a
  * reference; -1: none. */
 int64_t far_heap_next_filled(void);
-/* It was looked at: into its queue; drops next_filled's reference. */
+/* It was looked at: into its queue, unless there is little left in it; drops next_filled's reference. */
 void far_heap_queue(int64_t segment);
 /* Drops pick's reference; what is still referred to counts as filled anew. emptied: all that could go went, so the rest is in
  * use, and MAIN, and where it is little the room around it is used; but STREAM stays what only non-temporal accesses kept from going. */
