@@ -182,6 +182,8 @@ static enum far_arena_state settle(void)
     char err[FAR_OPTION_ERROR] = "";
     int ret;
 
+    if (!far_shim_options.who) /* a program with more rights than its user: left alone */
+        return FAR_ARENA_REFUSED;
     far_shim_open_log();
     ret = start(err, sizeof(err));
     if (ret == 0) {
@@ -204,6 +206,7 @@ static bool start_once(void)
 {
     int saved = errno;
 
+    far_shim_init();
     far_busy_enter();
     far_mutex_lock(&arena.start);
     if (arena.state == FAR_ARENA_OFF)

@@ -1,6 +1,6 @@
 /* init.c - what happens when the library is loaded, and when the process ends.
  *
- * The constructor reads the options and opens the gate if FAR_POLICY says so; it starts nothing: no thread, no
+ * The constructor, or a linked library's that runs before it and asks for far memory, reads the options and opens the gate if FAR_POLICY says so; it starts nothing: no thread, no
  * socket, no mapping. Most processes that we are preloaded into (shells, make, sed) never get further.
  *
  * But for programs with a malloc of their own whose mappings go far. Such a malloc maps memory under its locks, and to start
@@ -18,7 +18,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/counters.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "shim/arena.h"
@@ -59,11 +61,10 @@ static bool has_own_malloc(void)
     return !far_policy_is_ours(dlsym(RTLD_DEFAULT, "calloc"));
 }
 
-__attribute__((constructor)) static void far_shim_init(void)
+static void read_options(void)
 {
     struct far_options *o = &far_shim_options;
     char err[FAR_OPTION_ERROR];
-    int saved = errno;
 
     far_log_keep_stderr();
     far_descriptors_note_process();
@@ -75,10 +76,32 @@ __attribute__((constructor)) static void far_shim_init(void)
             far_shim_refuse("%s", err);
         if (far_policy_init(o->policy) < 0)
             far_shim_refuse("FAR_POLICY: not annotated, all or size>=SIZE: %s", o->policy);
-        if ((far_gate & FAR_GATE_POLICY) && has_own_malloc())
-            far_arena_ready();
     }
+}
+
+void far_shim_init(void)
+{
+    static struct far_mutex lock;
+    static uint32_t is_done; /* partner: the load below */
+    int saved = errno;
+    bool is_first;
+
+    if (far_atomic_load_acquire(&is_done))
+        return;
+    far_mutex_lock(&lock);
+    is_first = !is_done;
+    if (is_first)
+        read_options();
+    far_atomic_store_release(&is_done, 1u);
+    far_mutex_unlock(&lock);
+    if (is_first && (far_gate & FAR_GATE_POLICY) && has_own_malloc())
+        far_arena_ready();
     errno = saved;
+}
+
+__attribute__((constructor)) static void loaded(void)
+{
+    far_shim_init();
 }
 
 /* A run in which all stayed local was perhaps not meant so. The log is where it was opened to. */

@@ -111,7 +111,10 @@ void far_policy_enter(struct far_region *region, const char *name)
     region->name = name;
     region->outer = far_thread.region;
     far_thread.region = region;
-    if (!(far_atomic_load_relaxed(&far_gate) & FAR_GATE_REGION) && far_shim_options.who)
+    if (far_atomic_load_relaxed(&far_gate) & FAR_GATE_REGION)
+        return;
+    far_shim_init();
+    if (far_shim_options.who)
         far_atomic_or_relaxed(&far_gate, FAR_GATE_REGION);
 }
 

@@ -5,11 +5,11 @@
  *   size>=N     those, and every other of N bytes and more; also when it was local and grows to that
  *
  * Always local: what the loader and this library allocate, what the runtime's own threads allocate, what libc allocates, and
- * everything before the constructor has run. libc's are streams and their buffers, tables of name services, thread
+ * everything before far_shim_init has run. libc's are streams and their buffers, tables of name services, thread
  * descriptors: little, hot, used under libc's locks, and touched in the child of a fork before far memory is there. What libc
  * allocates for its caller (strdup, asprintf, getline) is the caller's: see strings.c.
  *
- * Guarantee: far_policy_decide reads memory that never changes after the constructor; it takes no lock, calls
+ * Guarantee: far_policy_decide reads memory that never changes after far_shim_init; it takes no lock, calls
  * nothing and may run in any state of the program.
  */
 #ifndef FAR_SHIM_POLICY_H
@@ -22,7 +22,7 @@
 /* Anonymous mappings count as allocations from this size. */
 #define FAR_POLICY_MAP_BYTES (256 * 1024)
 
-/* From the constructor: reads FAR_POLICY's text, finds the code of libc, ld.so and ourselves, opens the gate.
+/* From far_shim_init: reads FAR_POLICY's text, finds the code of libc, ld.so and ourselves, opens the gate.
  * 0, or -EINVAL if the text is not of the form that options.def states. */
 int far_policy_init(const char *policy);
 

@@ -3,7 +3,7 @@
  * The rules of the preloaded world. Everything in this folder runs inside a program that does not know us:
  *   - The first call may come from the loader, before any constructor, ours included.
  *   - A thread may hold any lock (stdio's, the loader's, the program's) when it comes in. So no stdio, no dl*,
- *     no resolver and no allocation of our own, except in the constructor, where dl* is allowed.
+ *     no resolver and no allocation of our own, except in far_shim_init, where dl* is allowed.
  *   - errno belongs to the program: it changes where the wrapped function's documentation says so, else not.
  *   - Nothing here calls an exported name: exported ones may be the program's own. Each exported function is a
  *     thin face over a hidden far_ function. (C++'s operators are the stated exception: operators.c.)
@@ -47,12 +47,16 @@ struct far_thread {
 };
 extern __thread struct far_thread far_thread __attribute__((tls_model("initial-exec")));
 
-/* Bits of the gate. Set once by the constructor or by the first region; never cleared. */
+/* Bits of the gate. Set once by far_shim_init or by the first region; never cleared. */
 enum { FAR_GATE_POLICY = 1, FAR_GATE_REGION = 2 };
 extern uint32_t far_gate;
 
-/* As read by the constructor; plain data, never changes after it. */
+/* As read by far_shim_init; plain data, never changes after it. */
 extern struct far_options far_shim_options;
+
+/* Reads the options, once: from the constructor, and from all that can be called by constructors that run before it (those of the
+ * libraries that the program is linked to) and needs them. */
+void far_shim_init(void);
 
 static inline void far_busy_enter(void)
 {
