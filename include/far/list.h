@@ -20,7 +20,7 @@
  *             else
  *                 FAR_LIST_NEXT(it);
  *     }
- *     FAR_LIST_FREE(l);                             // all items; l is empty again
+ *     FAR_LIST_FREE(l);                             // all items, and all memory; l is empty again
  *
  * Terms
  *   list      FAR_LIST(T), a variable or member that FAR_LIST_INIT made. It is the list, not a name of it: pass its address, do
@@ -29,6 +29,9 @@
  *             come and go together. What knows their order (a node of 48 bytes per chunk, and its word) is local memory.
  *   iterator  FAR_LIST_ITER(T) names an item, or the end, where FAR_LIST_NEXT goes on with the first item, FAR_LIST_PREV with
  *             the last. Plain data, valid in and out of scopes until the list is changed by other means than the iterator.
+ *
+ * Memory. A list keeps one chunk that its last item left, for the next one: FAR_LIST_FREE gives that back too, and is wanted also
+ * for a list that was emptied by popping or erasing. One whose items all went elsewhere (FAR_LIST_SPLICE, FAR_LIST_MERGE) has none.
  *
  * Cost. Pushing, popping, merging, and going to a neighbour: constant. Inserting, erasing, splitting, splicing: at most two
  * chunks are copied, and the nodes that change lists counted. FAR_EACH costs a compare per item and a few hundred cycles per
@@ -66,6 +69,7 @@ struct far_list_node {
 
 struct far_list {
     struct far_list_node *head, *tail;
+    struct far_list_node *spare; /* NULL, or one without items, in no list, for the next that is wanted */
     size_t count; /* items */
     struct far_type *chunk_type;
     const struct far_type *item_type;
@@ -185,8 +189,7 @@ static inline void far_list_unlink_(struct far_list *l, struct far_list_node *n)
     *(n->next ? &n->next->prev : &l->tail) = n->prev;
 }
 
-/* A linked node without items, which stand from `first` on; NULL with errno. */
-static inline struct far_list_node *far_list_grow_(struct far_list *l, struct far_list_node *after, uint32_t first)
+static inline struct far_list_node *far_list_node_new_(const struct far_list *l)
 {
     struct far_list_node *n = (struct far_list_node *)malloc(sizeof(*n));
 
@@ -197,17 +200,50 @@ static inline struct far_list_node *far_list_grow_(struct far_list *l, struct fa
         free(n);
         return NULL;
     }
+    return n;
+}
+
+static inline void far_list_node_free_(struct far_list_node *n)
+{
+    if (!n)
+        return;
+    far_destroy_(n->word, 1);
+    free(n);
+}
+
+/* The spare one, if it is here: what is in it is not worth a fetch. NULL: there is none. */
+static inline struct far_list_node *far_list_take_spare_(struct far_list *l)
+{
+    struct far_list_node *n = l->spare;
+
+    l->spare = NULL;
+    if (!n || !far_is_away_(n->word))
+        return n;
+    far_list_node_free_(n);
+    return NULL;
+}
+
+/* A linked node without items, which stand from `first` on; NULL with errno. */
+static inline struct far_list_node *far_list_grow_(struct far_list *l, struct far_list_node *after, uint32_t first)
+{
+    struct far_list_node *n = far_list_take_spare_(l);
+
+    if (!n)
+        n = far_list_node_new_(l);
+    if (!n)
+        return NULL;
     n->first = first;
     n->count = 0;
     far_list_link_(l, after, n);
     return n;
 }
 
+/* One is kept: a stack that goes up and down at the border of two chunks makes none each time. */
 static inline void far_list_drop_(struct far_list *l, struct far_list_node *n)
 {
     far_list_unlink_(l, n);
-    far_destroy_(n->word, 1);
-    free(n);
+    far_list_node_free_(l->spare);
+    l->spare = n;
 }
 
 /* Moves the items of n from place `at` on, which are some but not all, to a new node behind it: that, or NULL with errno. */
@@ -349,6 +385,8 @@ __attribute__((unused)) static void far_list_free_(struct far_list *l)
             far_disown_chunk_(n->word, n->first, n->count, l->bytes, l->item_type);
         far_list_drop_(l, n);
     }
+    far_list_node_free_(l->spare);
+    l->spare = NULL;
     l->count = 0;
 }
 
@@ -382,7 +420,7 @@ __attribute__((unused)) static void far_list_free_(struct far_list *l)
 
 #define FAR_LIST_END_ITEM_(item) (FAR_CHUNK_SCOPE_CHECK_(), (item))
 
-/* Frees all items. */
+/* Frees all items, and what memory the list has: to be called in the end also if it is empty. */
 #define FAR_LIST_FREE(l) far_list_free_(&(l).list)
 
 /* --- iterators */
@@ -426,6 +464,24 @@ static inline void *far_list_item_(struct far_list_iter *it, size_t bytes, int m
     return far_list_read_(it->node, &it->pace, mode) + it->at * bytes;
 }
 
+/* A place for a new item between n and the one before, which takes it if it has room. NULL with errno. */
+static inline void *far_list_open_before_(struct far_list *l, struct far_list_node *n)
+{
+    struct far_list_node *to = n->prev && n->prev->count < l->room ? n->prev : far_list_grow_(l, n->prev, 0);
+    char *p = to ? far_list_chunk_(to->word, FAR_MODE_WRITE) : NULL;
+
+    if (!p) {
+        if (to && !to->count)
+            far_list_drop_(l, to);
+        return NULL;
+    }
+    if (to->first + to->count == l->room) {
+        memmove(p, p + (size_t)to->first * l->bytes, (size_t)to->count * l->bytes);
+        to->first = 0;
+    }
+    return p + (size_t)(to->first + to->count++) * l->bytes;
+}
+
 /* A place for a new item before the iterator's, which goes on naming the same one. NULL with errno. */
 static inline void *far_list_open_(struct far_list_iter *it)
 {
@@ -446,19 +502,8 @@ static inline void *far_list_open_(struct far_list_iter *it)
         }
         return far_list_open_(it);
     }
-    if (n->count == l->room) { /* in front of a full one */
-        struct far_list_node *made = far_list_grow_(l, n->prev, l->room);
-
-        p = made ? far_list_chunk_(made->word, FAR_MODE_WRITE) : NULL;
-        if (!p) {
-            if (made)
-                far_list_drop_(l, made);
-            return NULL;
-        }
-        made->first--;
-        made->count++;
-        return p + (size_t)made->first * l->bytes;
-    }
+    if (n->count == l->room) /* in front of a full one */
+        return far_list_open_before_(l, n);
     p = far_list_chunk_(n->word, FAR_MODE_WRITE);
     if (!p)
         return NULL;
@@ -565,6 +610,8 @@ __attribute__((unused)) static int far_list_splice_(struct far_list_iter *it, st
         errno = EINVAL;
         return -1;
     }
+    far_list_node_free_(other->spare); /* nobody may free it any more once it is empty */
+    other->spare = NULL;
     if (!other->head)
         return 0;
     if (next && it->at > next->first) {

@@ -8,6 +8,7 @@
  *     FAR_QUEUE_PUSH(q, (job){1, 2});
  *     while (FAR_QUEUE_POP(q, &next) == 0)
  *         work(&next);
+ *     FAR_QUEUE_FREE(q);
  *
  * Cost, ownership and errors as for lists; popping fetches ahead. One thread at a time. The rest of list.h works as well.
  */

@@ -8,6 +8,7 @@
  *     FAR_STACK_PUSH(s, (frame){1, 2});
  *     while (FAR_STACK_POP(s, &top) == 0)
  *         work(&top);
+ *     FAR_STACK_FREE(s);
  *
  * Cost, ownership and errors as for lists; popping fetches ahead. One thread at a time. The rest of list.h works as well.
  */

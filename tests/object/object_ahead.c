@@ -9,7 +9,7 @@
 FAR_LIST_DECLARE(uint64_t);
 
 static struct counts {
-    unsigned waits, asked, calls, fetched;
+    unsigned waits, asked, calls, fetched, made, gone;
     size_t most; /* words in one call */
 } counts;
 static char *lowest, *highest; /* words that were asked for */
@@ -29,6 +29,7 @@ static struct far_word *create(struct far_type *type, size_t bytes, size_t count
     struct far_word *w = calloc(count, sizeof(*w));
     char *all = calloc(count, bytes);
 
+    counts.made++;
     for (size_t i = 0; i < count; i++)
         w[i].at = (int64_t)(all + i * bytes) | INT64_MIN;
     return w;
@@ -36,6 +37,7 @@ static struct far_word *create(struct far_type *type, size_t bytes, size_t count
 
 static void destroy(struct far_word *w, size_t count)
 {
+    counts.gone++;
     free((void *)(w->at & ADDRESS));
     free(w);
 }
@@ -308,6 +310,43 @@ static void iterators_and_pops__ask_ahead(void **state)
     assert_true(counts.fetched <= 4);
     assert_int_equal(counts.waits, 0);
     assert_int_equal(counts.fetched + counts.asked, CHUNKS);
+    FAR_LIST_FREE(*l);
+}
+
+/* At the border of two chunks the one that is left stays for the next item, if it is still here then. */
+static void list__keeps_a_chunk(void **state)
+{
+    FAR_LIST(uint64_t) l, other;
+    uint64_t out;
+
+    FAR_LIST_INIT(l, uint64_t);
+    FAR_LIST_INIT(other, uint64_t);
+    for (int front = 0; front < 2; front++) {
+        for (uint64_t i = 0; i < PER; i++)
+            assert_int_equal(FAR_LIST_PUSH_BACK(l, i), 0);
+        counts.made = counts.gone = 0;
+        for (uint64_t i = 0; i < 100; i++) {
+            assert_int_equal(front ? FAR_LIST_PUSH_FRONT(l, i) : FAR_LIST_PUSH_BACK(l, i), 0);
+            assert_int_equal(front ? FAR_LIST_POP_FRONT(l, &out) : FAR_LIST_POP_BACK(l, &out), 0);
+            assert_int_equal(out, i);
+        }
+        assert_true(counts.made <= 1);
+        assert_int_equal(counts.gone, 0);
+    }
+    counts.made = 0;
+    put_away(l.list.spare->word);
+    assert_int_equal(FAR_LIST_PUSH_FRONT(l, 5), 0);
+    assert_int_equal(counts.made, 1);
+    assert_int_equal(counts.gone, 1);
+    while (FAR_LIST_COUNT(l))
+        assert_int_equal(FAR_LIST_POP_BACK(l, &out), 0);
+    assert_int_equal(counts.gone, 3); /* all but one */
+    assert_int_equal(FAR_LIST_MERGE(other, l), 0);
+    assert_int_equal(counts.gone, 4);
+    assert_int_equal(FAR_LIST_PUSH_BACK(l, 1), 0);
+    assert_int_equal(FAR_LIST_MERGE(other, l), 0);
+    FAR_LIST_FREE(other);
+    assert_int_equal(counts.gone, 5);
 }
 
 /* Nothing is changed by what fails. */
@@ -440,6 +479,7 @@ int main(void)
         cmocka_unit_test_setup(copy__tells_of_loss, setup),
         cmocka_unit_test_setup(each__asks_ahead, setup),
         cmocka_unit_test_setup(iterators_and_pops__ask_ahead, setup),
+        cmocka_unit_test_setup(list__keeps_a_chunk, setup),
         cmocka_unit_test_setup(list__tells_of_loss, setup),
         cmocka_unit_test_setup(way__asks_ahead, setup),
         cmocka_unit_test_setup(get_many__overlaps, setup),

@@ -64,6 +64,15 @@ static void check_valid(const struct far_list *l)
     assert_int_equal(count, l->count);
 }
 
+static size_t count_nodes(const struct far_list *l)
+{
+    size_t nodes = 0;
+
+    for (const struct far_list_node *n = l->head; n; n = n->next)
+        nodes++;
+    return nodes;
+}
+
 /* --- against a model: an array of keys */
 
 enum { MODEL_MOST = 3000 };
@@ -282,7 +291,6 @@ static void list__is_like_a_plain_one(void **state)
 static void erase__packs(void **state)
 {
     FAR_LIST(note) l;
-    size_t nodes = 0;
 
     FAR_LIST_INIT(l, note);
     for (uint64_t i = 0; i < 8000; i++)
@@ -298,9 +306,41 @@ static void erase__packs(void **state)
                 FAR_LIST_NEXT(it);
     }
     assert_int_equal(FAR_LIST_COUNT(l), 500);
-    for (struct far_list_node *n = l.list.head; n; n = n->next)
-        nodes++;
-    assert_true(nodes <= 500 / 8 * 4);
+    assert_true(count_nodes(&l.list) <= 500 / 8 * 4);
+    FAR_LIST_FREE(l);
+}
+
+/* What is inserted in front of a full chunk fills the one before, also where that has room at its front only. */
+static void insert__fills_chunks(void **state)
+{
+    FAR_LIST(note) l;
+    FAR_LIST_ITER(note) it;
+    uint64_t key = 0;
+    note out;
+
+    FAR_LIST_INIT(l, note);
+    for (uint64_t i = 2000; i < 2016; i++)
+        assert_int_equal(FAR_LIST_PUSH_BACK(l, note_of(i)), 0);
+    it = FAR_LIST_BEGIN(l);
+    for (uint64_t i = 1000; i < 2000; i++)
+        assert_int_equal(FAR_LIST_INSERT(it, note_of(i)), 0);
+    assert_int_equal(count_nodes(&l.list), (1000 + 16) / 8);
+    FAR_SCOPE
+        assert_int_equal(FAR_LIST_ITEM(it)->key, 2000);
+    it = FAR_LIST_BEGIN(l);
+    for (uint64_t i = 0; i < 8; i++)
+        FAR_LIST_NEXT(it); /* the second chunk's first */
+    for (uint64_t i = 0; i < 3; i++)
+        assert_int_equal(FAR_LIST_POP_FRONT(l, &out), 0);
+    for (uint64_t i = 0; i < 3; i++)
+        assert_int_equal(FAR_LIST_INSERT(it, note_of(10 + i)), 0);
+    assert_int_equal(count_nodes(&l.list), (1000 + 16) / 8);
+    check_valid(&l.list);
+    FAR_EACH(n, l) {
+        check_item(n, key < 5 ? 1003 + key : key < 8 ? 5 + key : 1000 + key);
+        key++;
+    }
+    assert_int_equal(key, 1016);
     FAR_LIST_FREE(l);
 }
 
@@ -414,6 +454,7 @@ static void list__keeps_its_order(void **state)
         check_item(&out, i % (2 * n));
     }
     assert_int_equal(FAR_LIST_COUNT(back), 0);
+    FAR_LIST_FREE(back);
 }
 
 static void queue_and_stack__keep_their_order(void **state)
@@ -435,6 +476,7 @@ static void queue_and_stack__keep_their_order(void **state)
         assert_int_equal(out, popped++);
     assert_int_equal(errno, ENOENT);
     assert_int_equal(popped, n);
+    FAR_QUEUE_FREE(q);
 
     FAR_STACK_INIT(s, uint64_t);
     for (uint64_t i = 0; i < n; i++)
@@ -444,6 +486,7 @@ static void queue_and_stack__keep_their_order(void **state)
     while (FAR_STACK_POP(s, &out) == 0)
         assert_int_equal(out, --n);
     assert_int_equal(n, 0);
+    FAR_STACK_FREE(s);
 }
 
 /* --- ownership */
@@ -550,6 +593,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list__is_like_a_plain_one),
         cmocka_unit_test(erase__packs),
+        cmocka_unit_test(insert__fills_chunks),
         cmocka_unit_test(each__breaks_and_continues),
         cmocka_unit_test(split__refuses_what_does_not_fit),
         cmocka_unit_test(list__of_one_item_per_chunk),
