@@ -579,8 +579,10 @@ __attribute__((unused)) static int far_list_split_(struct far_list_iter *it, str
         errno = EINVAL;
         return -1;
     }
-    if (!n)
+    if (!n) {
+        it->list = rest;
         return 0;
+    }
     if (it->at > n->first) {
         n = far_list_cut_(l, n, it->at);
         if (!n)
@@ -668,7 +670,8 @@ __attribute__((unused)) static int far_list_splice_(struct far_list_iter *it, st
 /* Erases the item, and what it owns; the iterator names the next one. 0, or -1 with errno. */
 #define FAR_LIST_ERASE(it) far_list_erase_(&(it).iter)
 
-/* Moves the items from the iterator's on to `rest`, an empty list; the iterator goes with them. 0, or -1 with errno. */
+/* Moves the items from the iterator's on to `rest`, an empty list; the iterator goes with them, also where
+ * that is the end. 0, or -1 with errno. */
 #define FAR_LIST_SPLIT(it, rest)                                                                                   \
     __extension__({                                                                                                \
         FAR_STATIC_ASSERT_(FAR_IS_TYPE_((rest).type_, FAR_TYPE_OF_(it) *), "lists of one type");                   \

@@ -394,6 +394,24 @@ static void split__refuses_what_does_not_fit(void **state)
     FAR_LIST_FREE(full);
 }
 
+/* At the end there is nothing to move, and the iterator goes with it. */
+static void split__at_the_end(void **state)
+{
+    FAR_LIST(note) l, rest;
+    FAR_LIST_ITER(note) it;
+
+    FAR_LIST_INIT(l, note);
+    FAR_LIST_INIT(rest, note);
+    assert_int_equal(FAR_LIST_PUSH_BACK(l, note_of(1)), 0);
+    it = FAR_LIST_END(l);
+    assert_int_equal(FAR_LIST_SPLIT(it, rest), 0);
+    assert_int_equal(FAR_LIST_INSERT(it, note_of(2)), 0);
+    assert_int_equal(FAR_LIST_COUNT(l), 1);
+    assert_int_equal(FAR_LIST_COUNT(rest), 1);
+    FAR_LIST_FREE(l);
+    FAR_LIST_FREE(rest);
+}
+
 static void list__of_one_item_per_chunk(void **state)
 {
     FAR_LIST(single) l;
@@ -596,6 +614,7 @@ int main(void)
         cmocka_unit_test(insert__fills_chunks),
         cmocka_unit_test(each__breaks_and_continues),
         cmocka_unit_test(split__refuses_what_does_not_fit),
+        cmocka_unit_test(split__at_the_end),
         cmocka_unit_test(list__of_one_item_per_chunk),
         cmocka_unit_test(list__keeps_its_order),
         cmocka_unit_test(queue_and_stack__keep_their_order),
