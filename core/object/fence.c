@@ -10,12 +10,8 @@
 #include "core/page/pager.h"
 
 #define TRIES 16u /* of a millisecond at most */
-#define SHARE 4u /* time for the program, per time for this */
-#define FIRST_NS FAR_NS_PER_SEC /* that the program is taken to have had before its first scope */
 
-static __thread struct {
-    uint64_t since_ns, spent_ns;
-} watch __attribute__((tls_model("initial-exec")));
+static struct far_fence_budget budget;
 
 /* Whether the segment of p holds that object; then it is kept. In the scope that saw it, so its memory is not another's. */
 static bool hold(const struct far_seen *seen)
@@ -45,16 +41,15 @@ void far_fence_leave(struct far_context *c, const struct far_seen *seen, size_t 
     uint64_t now = far_now_ns();
     uint32_t held = 0;
 
-    if (!watch.since_ns)
-        watch.since_ns = now - FIRST_NS;
+    bool may;
+
     far_signals_block(); /* a handler may use objects too */
-    if (watch.spent_ns * SHARE <= now - watch.since_ns)
-        for (unsigned i = 0; i < far_min(n, (size_t)FAR_SEEN_MOST); i++)
-            held |= (uint32_t)hold(&seen[i]) << i;
+    may = far_fence_may(&budget, now);
+    for (unsigned i = 0; may && i < far_min(n, (size_t)FAR_SEEN_MOST); i++)
+        held |= (uint32_t)hold(&seen[i]) << i;
     far_atomic_store_release(&c->epoch, UINT64_C(0));
-    if (held) {
-        put_away(seen, held);
-        watch.spent_ns += far_now_ns() - now;
-    }
+    put_away(seen, held);
+    if (may)
+        far_fence_took(&budget, far_now_ns() - now);
     far_signals_restore();
 }

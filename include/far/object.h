@@ -54,7 +54,8 @@
  *   - when the scope ends, an FAR_R whose object was clean and was written to nonetheless (of the first 32 in a scope; up to
  *     4 KiB; the type must be complete);
  *   - use of a pointer whose scope has ended (of the first 32 in a scope; objects of up to 64 KiB; needs the library; a sample,
- *     since what the scope saw is fetched again by the next one: at most about a fifth of a thread's time goes into it).
+ *     since what the scope saw is fetched again by the next one: all threads together put a fifth of the time into it, so
+ *     that the scopes of one of many threads are looked at seldom).
  * For the last two FAR_AT and FAR_RUN of arrays count as FAR_R, with chunks for objects; items of lists are not watched. Two
  * owners of one object, or owners in a ring, are told of when the last one is freed, by the name of their type.
  *

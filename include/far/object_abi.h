@@ -99,7 +99,8 @@ struct far_object_abi {
      * and words that were freed for long. */
     void (*keep_apart)(void);
     /* Ends the outermost scope of c. Objects that it saw are put away where that is possible soon, and their memory is fenced:
-     * who uses such a pointer later ends the program with its file and line. A sample: it takes about a fifth of the time at most. */
+     * who uses such a pointer later ends the program with its file and line. A sample: all threads together put a fifth of
+     * the time into it. */
     void (*leave)(struct far_context *c, const struct far_seen *seen, size_t n);
     /* This thread's readers of arrays (stream.h), zeroed at first; NULL if those of the library have not so many bytes. */
     struct far_streams *(*streams)(size_t bytes);
