@@ -29,7 +29,7 @@ extern "C" {
 #define FAR_IS_POINTER_TO_(p, T) __builtin_types_compatible_p(__typeof__(*(p)), T)
 #endif
 
-/* This thread's readers of arrays; `latency` serves those of lists as well. The library has them: a program's plugins must do with
+/* This thread's readers of arrays; `latency` and `vain` serve those of lists. The library has them: a program's plugins must do with
  * little memory of a thread's own. NULL without it: nothing is away then. */
 static inline struct far_streams *far_streams_(void)
 {
@@ -48,6 +48,26 @@ static inline void far_pace_begin_(struct far_pace *p)
     memset(p, 0, sizeof(*p));
     p->then = far_ticks_();
     p->latency = t ? t->latency : 0;
+}
+
+/* A reader begins that knows its way and not how far it goes: where others stopped at once, it asks for nothing before it has
+ * gone some chunks. */
+#define FAR_VAIN_MOST 8
+static inline void far_pace_begin_warily_(struct far_pace *p, const struct far_streams *t)
+{
+    far_pace_begin_(p);
+    if (t)
+        p->ahead = (uint16_t)t->vain; /* as if those had been asked for */
+}
+
+/* It ends, having gone on to `passed` chunks: to the end of its way or not. */
+__attribute__((noinline, unused)) static void far_pace_end_(const struct far_pace *p, struct far_streams *t, size_t passed,
+                                                           int is_at_end)
+{
+    if (!is_at_end && p->window && p->ahead > passed)
+        t->vain += t->vain < FAR_VAIN_MOST;
+    else if (passed > 1 && (is_at_end || p->window))
+        t->vain -= t->vain > 0;
 }
 
 /* It waited from `start` on for what it has got to: so will others. */

@@ -36,7 +36,8 @@
  * Cost. Pushing, popping, merging, and going to a neighbour: constant. Inserting, erasing, splitting, splicing: at most two
  * chunks are copied, and the nodes that change lists counted. FAR_EACH costs a compare per item and a few hundred cycles per
  * chunk; it fetches ahead in its direction as far as the reader's speed needs (stream.h), and lets go of the chunks that it
- * has passed. So do iterators and popping, but a scope that is open around them keeps what it has seen.
+ * has passed. Where a thread's loops stop early, its next ones begin to fetch ahead later. Iterators and popping fetch ahead and
+ * let go as well, but a scope that is open around them keeps what it has seen.
  *
  * Threads. As with a plain list: while one thread changes it no other may use it; any number may read it at once, or write
  * different items (FAR_EACH_W, FAR_LIST_ITEM_W).
@@ -697,6 +698,8 @@ struct far_each {
     struct far_list_node *node;
     char *last; /* item of this chunk */
     struct far_pace pace;
+    struct far_streams *streams; /* this thread's; may be NULL */
+    size_t passed;               /* times that it went on to a next chunk, or from the last one */
     uint32_t bytes, room;
     int forward, mode;
 };
@@ -704,6 +707,8 @@ struct far_each {
 static inline void far_each_leave_(struct far_each *e)
 {
     far_scope_leave_(&e->scope);
+    if (e->streams)
+        far_pace_end_(&e->pace, e->streams, e->passed, !e->node);
 }
 
 static inline __attribute__((always_inline)) struct far_each far_each_enter_(const struct far_list *l, int forward, int mode)
@@ -716,7 +721,9 @@ static inline __attribute__((always_inline)) struct far_each far_each_enter_(con
     e.forward = forward;
     e.mode = mode;
     e.last = NULL;
-    far_pace_begin_(&e.pace);
+    e.passed = 0;
+    e.streams = far_streams_();
+    far_pace_begin_warily_(&e.pace, e.streams);
     e.scope = far_scope_enter_();
     return e;
 }
@@ -740,6 +747,7 @@ __attribute__((noinline, unused)) static void *far_each_chunk_(struct far_each *
 static inline __attribute__((always_inline)) void *far_each_next_(struct far_each *e)
 {
     e->node = e->forward ? e->node->next : e->node->prev;
+    e->passed++;
     far_scope_move_(&e->scope);
     FAR_RACE_WINDOW_(); /* all that was here may be away */
     return far_each_chunk_(e);

@@ -53,6 +53,7 @@ struct far_streams {
     struct far_stream s[FAR_STREAMS];
     uint32_t latency; /* ticks, as the last wait taught */
     uint32_t need;    /* 0: not used yet */
+    uint32_t vain;    /* chunks that a reader of a list goes to before it asks: chunk.h */
 };
 
 /* What to ask for: the chunks of items first, first + step, ... */

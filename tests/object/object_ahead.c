@@ -291,6 +291,37 @@ static void each__asks_ahead(void **state)
     FAR_LIST_FREE(*l);
 }
 
+/* Of lists that are left at once little is asked for in vain; of those that are read to the end all is asked for again soon. */
+static void each__learns_how_far_readers_go(void **state)
+{
+    enum { LISTS = 60, LONG = 6 };
+    static FAR_LIST(uint64_t) lists[LISTS];
+    unsigned waits;
+
+    for (int i = 0; i < LISTS; i++) {
+        FAR_LIST_INIT(lists[i], uint64_t);
+        for (uint64_t k = 0; k < LONG * PER; k++)
+            assert_int_equal(FAR_LIST_PUSH_BACK(lists[i], k), 0);
+        for (struct far_list_node *n = lists[i].list.head; n; n = n->next)
+            put_away(n->word);
+    }
+    setup(NULL);
+    for (int i = 0; i < LISTS; i++)
+        FAR_EACH(p, lists[i])
+            break;
+    assert_int_equal(counts.waits, LISTS);
+    assert_true(counts.asked <= 8);
+    for (int i = 0; i < LISTS; i++) {
+        waits = counts.waits;
+        FAR_EACH(p, lists[i])
+            assert_true(*p < LONG * PER);
+    }
+    assert_true(counts.waits - waits <= 1);
+    assert_int_equal(counts.asked + counts.waits, LISTS * LONG);
+    for (int i = 0; i < LISTS; i++)
+        FAR_LIST_FREE(lists[i]);
+}
+
 static void iterators_and_pops__ask_ahead(void **state)
 {
     FAR_LIST(uint64_t) *l = fill();
@@ -478,6 +509,7 @@ int main(void)
         cmocka_unit_test_setup(copy__fetches_in_batches, setup),
         cmocka_unit_test_setup(copy__tells_of_loss, setup),
         cmocka_unit_test_setup(each__asks_ahead, setup),
+        cmocka_unit_test_setup(each__learns_how_far_readers_go, setup),
         cmocka_unit_test_setup(iterators_and_pops__ask_ahead, setup),
         cmocka_unit_test_setup(list__keeps_a_chunk, setup),
         cmocka_unit_test_setup(list__tells_of_loss, setup),
