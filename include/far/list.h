@@ -753,6 +753,12 @@ static inline __attribute__((always_inline)) void *far_each_next_(struct far_eac
     return far_each_chunk_(e);
 }
 
+/* Of its chunk. */
+FAR_INLINE_ int far_each_is_last_(const struct far_each *e, const void *p)
+{
+    return p == e->last;
+}
+
 /* FAR_EACH(p, l) { ... }: the block for each item of a list, first to last; p is a pointer to const T, for _W to T, of the
  * block's own. FAR_EACH_REVERSE: last to first. _NT as for FAR_R_NT. The pointer is valid for its round: the scope, which
  * FAR_EACH opens, moves along (not while a scope further out is open). `break` and `continue` are as in any loop. In the block
@@ -774,7 +780,7 @@ static inline __attribute__((always_inline)) void *far_each_next_(struct far_eac
          far_once_; far_once_ = NULL)                                                                              \
         for (struct far_scope far_scope_here_ __attribute__((unused)) = {1}; far_once_; far_once_ = NULL)          \
             for (constant FAR_TYPE_OF_(l) *p = (constant FAR_TYPE_OF_(l) *)far_each_chunk_(&far_each_); p;         \
-                 p = (const char *)p == far_each_.last                                                             \
+                 p = far_each_is_last_(&far_each_, p)                                                              \
                          ? (constant FAR_TYPE_OF_(l) *)far_each_next_(&far_each_)                                  \
                          : (forward) ? p + 1 : p - 1)
 

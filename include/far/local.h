@@ -10,15 +10,22 @@
 #define FAR_LOCAL_H
 
 #include <dlfcn.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/select.h> /* sigset_t, also where <signal.h> has none */
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #ifdef __cplusplus
 extern "C" {
+#else
+/* With -std=c11 headers leave out what is POSIX's. */
+int sigfillset(sigset_t *set);
+int pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
+long syscall(long number, ...);
 #endif
+#define FAR_LOCAL_SETMASK_ 2 /* SIG_SETMASK */
+#define FAR_LOCAL_ROUNDS_  4 /* PTHREAD_DESTRUCTOR_ITERATIONS */
 
 struct far_local_block {
     struct far_local_block *next; /* in the limbo */
@@ -162,7 +169,7 @@ __attribute__((unused)) static sigset_t far_local_lock_(void)
     sigset_t all, was;
 
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &was);
+    pthread_sigmask(FAR_LOCAL_SETMASK_, &all, &was);
     pthread_mutex_lock(&far_local_.lock);
     return was;
 }
@@ -170,7 +177,7 @@ __attribute__((unused)) static sigset_t far_local_lock_(void)
 __attribute__((unused)) static void far_local_unlock_(const sigset_t *was)
 {
     pthread_mutex_unlock(&far_local_.lock);
-    pthread_sigmask(SIG_SETMASK, was, NULL);
+    pthread_sigmask(FAR_LOCAL_SETMASK_, was, NULL);
 }
 
 static void far_local_unlink_(struct far_context *c)
@@ -198,7 +205,7 @@ __attribute__((unused)) static void far_local_leave_(void *thread)
         if (c->thread == thread)
             far_local_unlink_(c);
     }
-    if (++rounds < PTHREAD_DESTRUCTOR_ITERATIONS - 1)
+    if (++rounds < FAR_LOCAL_ROUNDS_ - 1)
         pthread_setspecific(far_local_.key, thread);
     else
         sigfillset(&was);

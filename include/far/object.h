@@ -31,6 +31,8 @@
  *     pthread_exit out of a scope close it. longjmp closes the scopes that it leaves, with the library only. It may not know of one
  *     that the function itself that called setjmp began after that, if the thread was in a scope of another shared object then, or
  *     has called setjmp with eight other buffers since: that stays open, and nothing of anybody's can leave local memory.
+ *   - FAR_SCOPED is for functions that return from inside a scope: of FAR_SCOPE { return *FAR_R(h); } compilers think that it may
+ *     be passed by, and warn that the function ends without a value.
  *   - FAR_SCOPED behind a `case` wants a block of its own, `case 1: { FAR_SCOPED; ... }`: who jumps past it would close what was
  *     not opened.
  *   - Write through FAR_W only. FAR_R returns a pointer to const.
@@ -64,7 +66,7 @@
  * not before 64 MiB more were. After that, use of the old handle is use of the new object, and nobody is told.
  *
  * A program runs with and without libfarshim.so, and links with nothing for it; without it all objects stay local.
- * C11 with GNU extensions, C++17; gcc and clang.
+ * C11 with GNU extensions (also as -std=c11), C++17; gcc and clang.
  */
 #ifndef FAR_OBJECT_H
 #define FAR_OBJECT_H
@@ -557,7 +559,7 @@ static inline size_t far_array_bytes_(size_t bytes, size_t n)
  * FAR_AUTO(T) name = ... begins with another value. It must have one: what is not initialized is freed too. Not const. */
 #define FAR_AUTO(...) FAR_AUTO_PICK_(__VA_ARGS__, FAR_AUTO_NULL_, FAR_AUTO_, 0)(__VA_ARGS__)
 #define FAR_AUTO_PICK_(a, b, name, ...) name
-#define FAR_AUTO_(T) __attribute__((cleanup(far_auto_))) far_handle_##T FAR_AUTO_PLACE_
+#define FAR_AUTO_(T) __attribute__((cleanup(far_auto_), unused)) far_handle_##T FAR_AUTO_PLACE_
 #define FAR_AUTO_NULL_(T, name) FAR_AUTO_(T) name = {NULL}
 #ifdef FAR_DEBUG
 /* A cleanup knows its variable, and not where that is: before it stands another one, cleaned up after it, that says so. No

@@ -1,7 +1,8 @@
 """What far/object.h, array.h and list.h let through, and what not.
 
 refuses.py INCLUDE COMPILER...   Each case is a line that must compile without a warning, and the same with a mistake in it, which
-must not compile: so that it fails because of the mistake. C compilers compile as C11, others (with ++ in their name) as C++17.
+must not compile: so that it fails because of the mistake. C compilers compile as C11, others (with ++ in their name) as C++17;
+what is right also without the GNU extensions of the program's own.
 
 All the right lines of a group are compiled at once, each in a function of its own, and so are all the wrong ones, where every case
 must be named by an error. One that is not named is looked at by itself: an error before it may have hidden it.
@@ -54,6 +55,7 @@ FAR(node) first(void);
     ("FAR_W(n)->next = m;", "FAR_W(n)->next = l;"),
     ("FAR(leaf) k = l; (void)k;", "FAR(leaf) k = n; (void)k;"),
     ("n = m;", "n = p;"),
+    ("FAR_AUTO(leaf) k = l;", "FAR_AUTO(leaf) k = n;"),
     ("p = FAR_W(n);", "p = n;"),
     ("take(n, l);", "take(l, l);"),
     ("take(n, l);", "take(p, l);"),
@@ -155,7 +157,7 @@ EVERYTHING_OF(bool)
     ("FAR_LIST_ITEM_W(it)->x = 1;", "FAR_LIST_ITEM(it)->x = 1;"),
     ("FAR_LIST_ITEM_W(it)->x = 1;", "FAR_LIST_FRONT(l)->x = 1;"),
     ("const FAR_LIST(item) *c = &l; it = FAR_LIST_BEGIN(*c); it = FAR_LIST_LAST(*c); it = FAR_LIST_END(*c); "
-     "return FAR_LIST_FRONT(*c)->x + FAR_LIST_BACK(*c)->x + (int)FAR_LIST_COUNT(*c);",
+     "return FAR_LIST_FRONT(*c)->x + FAR_LIST_BACK(*c)->x + !FAR_LIST_COUNT(*c);",
      "const FAR_LIST(item) *c = &l; return FAR_LIST_FRONT_W(*c)->x;"),
     ("return FAR_LIST_FRONT_W(l)->x;", "const FAR_LIST(item) *c = &l; return FAR_LIST_BACK_W(*c)->x;"),
     ("return FAR_LIST_SPLIT(it, l) + FAR_LIST_SPLICE(it, l) + FAR_LIST_MERGE(l, l);", "return FAR_LIST_SPLIT(it, k);"),
@@ -223,6 +225,10 @@ int main(void)
 """
 
 
+STRICT_C = ["-std=c11", "-pedantic-errors", "-Werror=implicit-function-declaration"]
+STRICT_CXX = ["-std=c++17", "-Wold-style-cast"]
+
+
 def compile_program(compiler, include, program, *flags, what="-fsyntax-only"):
     language = ["-x", "c++", "-std=gnu++17"] if "++" in compiler else ["-x", "c", "-std=gnu11"]
     limit = "-ferror-limit=0" if "clang" in compiler else "-fmax-errors=0"
@@ -233,9 +239,10 @@ def compile_program(compiler, include, program, *flags, what="-fsyntax-only"):
 def check(compiler, include, group):
     everything = range(len(group.cases))
     wrong = []
-    right = compile_program(compiler, include, group.program(0, everything), "-Wall", "-Wextra", "-Wshadow", "-Werror")
-    if right.returncode:
-        wrong.append("what is right does not compile:\n" + right.stderr)
+    for more in ([], STRICT_CXX if "++" in compiler else STRICT_C):
+        right = compile_program(compiler, include, group.program(0, everything), "-Wall", "-Wextra", "-Wshadow", "-Werror", *more)
+        if right.returncode:
+            wrong.append("what is right does not compile %s:\n%s" % (more, right.stderr))
     named = set(map(int, re.findall(r"\bcase(\d+);", compile_program(compiler, include, group.program(1, everything), "-Werror").stderr)))
     for n in everything:
         if n in named:
