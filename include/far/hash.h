@@ -10,6 +10,7 @@
  *     struct far_hash_query q[32];                    // key, key_bytes, value, room
  *     far_hash_get_many(h, q, 32, 0);                 // misses overlap: about one round trip for all, and puts that follow
  *     far_hash_remove(h, &id, sizeof(id), 0);
+ *     far_hash_each(h, visitor, arg, 0);              // all entries: far_hash_visitor
  *     far_hash_free(h);
  *
  * Rules
@@ -892,7 +893,7 @@ static inline int far_hash_try_remove_(struct far_hash *h, struct far_hash_remov
         __atomic_store_n(&g->dead, g->dead + 8 + far_hash_entry_bytes_(r->search.slot), __ATOMIC_RELAXED);
         far_hash_unlock_(g, version);
         r->done = true;
-        return FAR_HASH_AGAIN_;
+        return 1; /* the rest: nobody is waited for */
     }
     if (g->bytes <= 128 || __atomic_load_n(&g->dead, __ATOMIC_RELAXED) < g->bytes / 2)
         return 0;
@@ -991,7 +992,7 @@ __attribute__((unused)) static int far_hash_remove(struct far_hash *h, const voi
         FAR_RACE_WINDOW_();
         if (ret == FAR_HASH_MORE_ && far_hash_spare_get_(&r.spare) < 0)
             break; /* it stays as large as it is */
-        if (!r.done)
+        if (ret > 1)
             far_hash_relax_(&rounds);
     }
     far_hash_spare_end_(&r.spare);
@@ -1123,8 +1124,19 @@ __attribute__((unused)) static ssize_t far_hash_get_many(struct far_hash *h, str
 
 /* --- iteration */
 
-/* Called for each entry, in a scope: the pointers are good until it returns, and it must not sleep. It may use the table in
- * any way but far_hash_free. Not 0 ends the iteration. */
+/* Called for each entry, in a scope: the pointers are good until it returns, and it must not sleep. Key and value lie at multiples
+ * of 4 bytes: what wants more is copied out,
+ *
+ *     static int add(const void *key, size_t key_bytes, const void *value, size_t value_bytes, void *sum)
+ *     {
+ *         uint64_t v;
+ *
+ *         memcpy(&v, value, sizeof(v));
+ *         *(uint64_t *)sum += v;
+ *         return 0;
+ *     }
+ *
+ * It may use the table in any way but far_hash_free. Not 0 ends the iteration. */
 typedef int far_hash_visitor(const void *key, size_t key_bytes, const void *value, size_t value_bytes, void *arg);
 
 #define FAR_HASH_AHEAD_ 16u /* groups that are fetched ahead of an iteration */
