@@ -31,6 +31,8 @@
  *     pthread_exit out of a scope close it. longjmp closes the scopes that it leaves, with the library only. It may not know of one
  *     that the function itself that called setjmp began after that, if the thread was in a scope of another shared object then, or
  *     has called setjmp with eight other buffers since: that stays open, and nothing of anybody's can leave local memory.
+ *   - A thread's scopes nest, whatever stack they are on. So coroutines (swapcontext, C++'s) must not be switched inside of a scope:
+ *     whichever ends first would end the others'.
  *   - FAR_SCOPED is for functions that return from inside a scope: of FAR_SCOPE { return *FAR_R(h); } compilers think that it may
  *     be passed by, and warn that the function ends without a value.
  *   - FAR_SCOPED behind a `case` wants a block of its own, `case 1: { FAR_SCOPED; ... }`: who jumps past it would close what was
@@ -367,10 +369,10 @@ static inline struct far_word *far_check_(struct far_word *w, const char *file, 
 
 static inline struct far_word *far_check_unpin_(struct far_word *w, const char *file, int line)
 {
+    if (w && far_is_pinned_(w))
+        return w; /* also if it was freed */
     far_check_live_(w, file, line);
-    if (!far_is_pinned_(w))
-        far_fail_(file, line, "a far object was unpinned that is not pinned");
-    return w;
+    far_fail_(file, line, "a far object was unpinned that is not pinned");
 }
 
 static inline struct far_word *far_check_free_(struct far_word *w, const char *file, int line)
@@ -752,7 +754,8 @@ static inline int far_is_here_(const struct far_word *w)
 /* Puts it away now and waits until a node has it: 0, or -1 with errno EBUSY (in use, pinned, or this thread is in a scope), EIO
  * (it is lost), or EOPNOTSUPP (above 64 KiB: pages go by themselves). */
 #define FAR_FLUSH(h)    far_flush_(FAR_CHECK_USE_((h).word))
-/* A pointer that is valid until FAR_UNPIN, in scopes and outside. NULL with errno: EIO lost, EAGAIN more than 127 pins. */
+/* A pointer that is valid until FAR_UNPIN, in scopes and outside. NULL with errno: EIO lost, EAGAIN more than 127 pins. What is
+ * freed while it is pinned stays as it is until its last FAR_UNPIN, which is the only use that it has left. */
 #define FAR_PIN(h)      ((FAR_TYPE_OF_(h) *)far_pin_(FAR_CHECK_LIVE_((h).word), FAR_MODE_WRITE))
 #define FAR_UNPIN(h)    far_unpin_(FAR_CHECK_UNPIN_((h).word))
 /* Hints, good until its next use: keep it longer than its use tells; let it go first. */

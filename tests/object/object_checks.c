@@ -173,6 +173,14 @@ static void unpin_twice(void *arg)
     FAR_UNPIN(live); /* @unpin_twice */
 }
 
+static void unpin_after_free(void *arg)
+{
+    FAR_PIN(live);
+    FAR_FREE(live);
+    FAR_UNPIN(live);
+    FAR_UNPIN(live); /* @unpin_after_free */
+}
+
 typedef struct ring ring;
 FAR_DECLARE(ring);
 struct ring {
@@ -400,6 +408,7 @@ static void uses_in_time(void *arg)
                 abort();
             pinned->v[9]++;
         }
+    FAR_FREE(p[5]);
     if (pinned->v[9] != 50 * 16)
         abort();
     FAR_UNPIN(p[5]);
@@ -463,6 +472,7 @@ static void debug__names_the_line(void **state)
     check(cold_after_free, "a far object was used after it had been freed", "@cold_after_free *");
     check(look_after_free, "a far object was used after it had been freed", "@look_after_free *");
     check(unpin_twice, "a far object was unpinned that is not pinned", "@unpin_twice *");
+    check(unpin_after_free, "a far object was used after it had been freed", "@unpin_after_free *");
     check_owners(two_owners);
     check_owners(owners_in_a_ring);
     check(write_through_read, "a far object was written through the pointer of FAR_R", "@write_through_read *");
