@@ -159,8 +159,10 @@ static int64_t critical_pages(void)
 static bool is_needed(int64_t mark)
 {
     int64_t least = far_max(mark / far_heat_patience(FAR_SIDE_OBJECTS), critical_pages());
+    bool spares_count = !pages_starve() && !pages_are_hotter();
+    int64_t free = free_pages(spares_count);
 
-    return free_pages(!pages_starve() && !pages_are_hotter()) < least;
+    return free < least || (spares_count && free < (int64_t)far_heap_hole_pages()); /* room in holes is not below the limit */
 }
 
 static bool is_critical(void)

@@ -41,7 +41,7 @@ struct segment {
     struct far_list link; /* in its kind's queue, among the filled or those with holes. Under heap.lock */
     uint32_t fill;        /* where the last object ends; under the shard's lock while open, constant afterwards but for holes */
     uint32_t at, end;     /* of one that is open: the room for the next objects. Under the shard's lock */
-    uint32_t objects;     /* that were put into it; like fill */
+    uint32_t objects;     /* that were put into it, as if its holes were as full as the rest; like fill */
     uint32_t holes;       /* bytes in them, while it has some */
     uint32_t usable;      /* of those, for the largest objects */
     uint32_t refs;        /* atomic: heap.h */
@@ -788,7 +788,7 @@ static void count_living(void *p, uint64_t head, void *arg)
     l->bytes += HEAD_BYTES + class_bytes(far_head_info(head));
 }
 
-/* Whether nothing refers to it but words whose objects are here, and those leave much room. Only the evacuator, whose thread this
+/* Whether nothing refers to it but words whose objects are here and were found in use, and those leave much room. Only the evacuator, whose thread this
  * is, makes a word name another place that is neither read by a write nor on its way in; such a one has a reference, too. */
 static bool has_holes(int64_t segment)
 {
@@ -796,7 +796,7 @@ static bool has_holes(int64_t segment)
     uint32_t refs = far_atomic_load_acquire(&s->refs);
     struct living l = {0};
 
-    if (s->apart || s->kind == FAR_HEAP_STREAM || refs == 1 || refs - 1 > s->objects / HOLES_LEAST)
+    if (s->apart || s->kind != FAR_HEAP_MAIN || refs == 1 || refs - 1 > s->objects / HOLES_LEAST)
         return false;
     far_heap_walk(segment, count_living, &l);
     return l.objects + 1 == refs && l.bytes <= heap.bytes - heap.bytes / HOLES_LEAST;
@@ -828,7 +828,7 @@ static void make_holes(uint32_t i)
             s->usable += usable_of(at - from);
             from = next;
             s->holes -= next - at;
-            s->objects++;
+            s->objects += HOLES_LEAST;
         }
         at = next;
     }

@@ -338,6 +338,7 @@ static void pin__scattered(void **unused)
 {
     enum { N = 3200, EACH = 16 };
     static FAR(thing) h[N];
+    int64_t over;
 
     start();
     for (unsigned i = 0; i < N; i++) {
@@ -348,11 +349,15 @@ static void pin__scattered(void **unused)
     for (unsigned i = 0; i < N; i++)
         FAR_SCOPE
             assert_int_equal(FAR_R(h[i])->c[4095], 'x');
-    for (unsigned i = 0; i < N; i++) {
-        if (i % EACH == 0)
-            FAR_UNPIN(h[i]);
+    assert_int_not_equal(far_heap_hole_pages(), 0);
+    for (unsigned i = 0; i < N; i += EACH)
+        FAR_UNPIN(h[i]);
+    over = (int64_t)(far_budget.limit_bytes - far_budget_used_bytes()) + 8 * 4096;
+    far_budget_add_meta(over); /* room between objects is not memory that others could have */
+    EVENTUALLY(far_budget_used_bytes() <= far_budget.limit_bytes);
+    far_budget_add_meta(-over);
+    for (unsigned i = 0; i < N; i++)
         FAR_FREE(h[i]);
-    }
 }
 
 /* A use that says nothing of the next one keeps nothing here. */
