@@ -648,7 +648,7 @@ static void share_spares(bool needed)
         go = far_div_up(used - limit, FAR_OS_PAGE_SIZE) + 1;
     if (pages_starve())
         go = far_max(go, resident - far_min(resident, most) + 1);
-    if (limit && !needed && is_nearly_full())
+    if (limit && !needed && pages_are_many() && is_nearly_full())
         go = far_max(go, idle_spare_pages());
     if (!go && limit && far_evict_needed() && (pages_are_hotter() || (!needed && pages_are_many())))
         go = far_heap_spare_pages() / 8 + 1;
