@@ -272,6 +272,11 @@ static int check_marks(const struct far_options *o, char *err, size_t errlen)
                        marks[i] >> 10, o->local >> 10);
             return -EINVAL;
         }
+    if (o->evict_start && o->evict_wait > o->evict_start) {
+        far_format(err, errlen, "FAR_EVICT_WAIT is %lu KiB: threads would wait before anything leaves (FAR_EVICT_START is %lu KiB)",
+                   o->evict_wait >> 10, o->evict_start >> 10);
+        return -EINVAL;
+    }
     if (o->evict_stop && o->evict_stop < o->evict_start) {
         far_format(err, errlen, "FAR_EVICT_STOP is %lu KiB: less than FAR_EVICT_START, %lu KiB", o->evict_stop >> 10,
                    o->evict_start >> 10);

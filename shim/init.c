@@ -1,7 +1,8 @@
 /* init.c - what happens when the library is loaded, and when the process ends.
  *
- * The constructor, or a linked library's that runs before it and asks for far memory, reads the options and opens the gate if FAR_POLICY says so; it starts nothing: no thread, no
- * socket, no mapping. Most processes that we are preloaded into (shells, make, sed) never get further.
+ * The constructor, or a linked library's that runs before it and asks for far memory, reads the options and opens the gate if
+ * FAR_POLICY says so; it starts nothing: no thread, no socket, no mapping. Most processes that we are preloaded into (shells,
+ * make, sed) never get further.
  *
  * But for programs with a malloc of their own whose mappings go far. Such a malloc maps memory under its locks, and to start
  * is to make threads, for which libc calls that malloc. So the start is here, before the program's code holds anything.

@@ -76,7 +76,6 @@ uint64_t far_budget_low_pages(void)
 uint64_t far_budget_high_pages(void)
 {
     uint64_t limit = far_budget_limit_pages(), low = far_budget_low_pages();
-
     uint64_t high = far_budget.stop_bytes ? far_div_up(far_budget.stop_bytes, FAR_OS_PAGE_SIZE) : 2 * low;
 
     if (limit == UINT64_MAX)

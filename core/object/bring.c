@@ -95,18 +95,9 @@ void far_bring_poll_soon(void)
     far_bring_poll();
 }
 
-void far_bring_poll_seldom(void)
+bool far_bring_is_due(void)
 {
-    uint64_t now;
-
-    if (!far_engine_outstanding(far_pager.object_engine))
-        return;
-    now = far_now_ns();
-    if (now - far_atomic_load_relaxed(&drove_ns) < APART_NS)
-        return;
-    far_atomic_store_relaxed(&unsent, 0u);
-    far_atomic_store_relaxed(&drove_ns, now);
-    far_bring_poll();
+    return far_engine_outstanding(far_pager.object_engine) && far_now_ns() - far_atomic_load_relaxed(&drove_ns) >= APART_NS;
 }
 
 void far_bring_drain(void)

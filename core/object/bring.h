@@ -47,8 +47,8 @@ void far_bring_poll(void);
 /* Drives it for a request ahead for a single object: now, or with the next few of them where they follow each other and others
  * are under way, as a message each costs both sides a system call. Whoever waits drives it, too. */
 void far_bring_poll_soon(void);
-/* Drives it if something is under way and nobody did for a while, for who asks ahead for what is here already. */
-void far_bring_poll_seldom(void);
+/* Whether something is under way for which nobody drove it for a while; then the caller does. */
+bool far_bring_is_due(void);
 unsigned far_bring_busy(void);
 /* Waits until nothing is under way. */
 void far_bring_drain(void);

@@ -43,6 +43,7 @@
 #define RESERVE_PARTS  4u                      /* of the limit: for those in scopes */
 #define SLACK_MOST     (3 * FAR_MIB)           /* core/object/heap.c: where a 40th of the limit is less */
 #define NEARLY_FULL_PARTS 4u                   /* less than this part of the limit is free */
+#define TRIM_MOST (64 * FAR_MIB)              /* bytes of idle segments in one turn */
 #define CROWDED_NS     (200 * FAR_NS_PER_MS)
 #define SCOPE_PAGES    ((int64_t)(FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE)) /* that a scope may need: the largest object */
 
@@ -649,7 +650,7 @@ static void share_spares(bool needed)
     if (pages_starve())
         go = far_max(go, resident - far_min(resident, most) + 1);
     if (limit && !needed && pages_are_many() && is_nearly_full())
-        go = far_max(go, idle_spare_pages());
+        go = far_max(go, far_min(idle_spare_pages(), TRIM_MOST / FAR_OS_PAGE_SIZE));
     if (!go && limit && far_evict_needed() && (pages_are_hotter() || (!needed && pages_are_many())))
         go = far_heap_spare_pages() / 8 + 1;
     if (go && far_heap_trim(go))
@@ -688,6 +689,7 @@ static uint64_t turn_locked(bool *needed)
     }
     if (*needed) {
         far_atomic_add_relaxed(&ev.stalled, 1u);
+        far_heap_forget_largest();
         return STALLED_NS;
     }
     return far_bring_busy() || far_send_busy() ? BUSY_NS : IDLE_NS;

@@ -40,7 +40,6 @@ void far_fence_leave(struct far_context *c, const struct far_seen *seen, size_t 
 {
     uint64_t now = far_now_ns();
     uint32_t held = 0;
-
     bool may;
 
     far_signals_block(); /* a handler may use objects too */

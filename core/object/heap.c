@@ -31,7 +31,7 @@
 #define STAYS_MOST   4u
 #define HOLES_LEAST  2u           /* they are used where they are this part of their segment at least */
 #define HOLE_BYTES   64u          /* at least */
-#define LARGEST_TICKS 4u          /* of the evacuation clock: how long an object tells of the sizes of others, once or twice that */
+#define HOLED_LOOKS  16u          /* at segments with holes, for one that has room */
 #define SPARE_PARTS  2u           /* free granules kept for reuse: at most this part of the budget, which is what a round frees */
 #define SLACK_PARTS  40u          /* of the budget: for memory that threads in scopes need */
 
@@ -43,13 +43,14 @@ struct segment {
     uint32_t at, end;     /* of one that is open: the room for the next objects. Under the shard's lock */
     uint32_t objects;     /* that were put into it, as if its holes were as full as the rest; like fill */
     uint32_t holes;       /* bytes in them, while it has some */
-    uint32_t usable;      /* of those, for the largest objects */
+    uint32_t biggest;     /* of them, in bytes */
     uint32_t refs;        /* atomic: heap.h */
     uint8_t state, kind;  /* under heap.lock, but OPEN: its shard's */
     uint8_t tick;         /* evacuation clock when it was put into its list */
     bool apart;           /* objects have pages of their own; set while it is opened */
     bool fenced;          /* atomic: some of its memory is (has a note) */
     uint8_t stays;        /* how often it was STREAM again after all that could go went; the evacuator's */
+    bool emptied;         /* all that could go went since it was opened; the evacuator's */
 };
 
 /* Under heap.lock. */
@@ -82,10 +83,9 @@ static struct {
     uint32_t queued[FAR_HEAP_KINDS];
     struct far_list queues[FAR_HEAP_KINDS];
     struct far_list filled;   /* segments that wait for their queue; `queued` counts them too */
-    struct far_list holed;    /* segments with holes, which nobody fills now; those that have room for the largest objects are last */
-    uint64_t usable;          /* bytes in those; atomic for readers */
-    uint32_t largest[2];      /* objects of late, in bytes: since `largest_tick`, and in as long a time before; atomic for readers */
-    uint8_t largest_tick;     /* of the evacuation clock */
+    struct far_list holed;    /* segments with holes, which nobody fills now; the largest objects fit into the last */
+    uint64_t usable;          /* bytes in those, for objects of up to `largest`; atomic for readers */
+    uint32_t largest;         /* object of late, in bytes; atomic for readers */
     struct far_list partial;  /* granules with free segments and others; who became so last is first, so that the rest may empty */
     struct far_list spare;    /* granules all free, memory behind them, charged */
     struct far_list empty;    /* granules with nothing behind them */
@@ -333,10 +333,54 @@ static struct granule *segment_give_locked(uint32_t i)
     return g;
 }
 
+/* Bytes that an object takes in a hole, with its head and what aligns it, at most. */
+static uint32_t with_head(uint32_t bytes)
+{
+    return bytes + HEAD_BYTES + 64;
+}
+
+/* Of the biggest hole, for the largest objects. */
+static uint32_t usable_locked(const struct segment *s)
+{
+    uint32_t each = with_head(heap.largest);
+
+    return s->biggest / each * each;
+}
+
+static void holed_add_locked(struct segment *s)
+{
+    uint32_t usable = usable_locked(s);
+
+    if (usable)
+        far_list_push_back(&heap.holed, &s->link);
+    else
+        far_list_push_front(&heap.holed, &s->link);
+    far_atomic_store_relaxed(&heap.usable, heap.usable + usable);
+}
+
 static void holed_remove_locked(struct segment *s)
 {
     far_list_remove(&s->link);
-    far_atomic_store_relaxed(&heap.usable, heap.usable - s->usable);
+    far_atomic_store_relaxed(&heap.usable, heap.usable - usable_locked(s));
+}
+
+/* What is usable is reckoned anew. */
+static void set_largest_locked(uint32_t bytes)
+{
+    uint64_t usable = 0;
+
+    far_atomic_store_relaxed(&heap.largest, bytes);
+    far_list_each(&heap.holed, it)
+        usable += usable_locked(far_list_entry(it, struct segment, link));
+    far_atomic_store_relaxed(&heap.usable, usable);
+}
+
+void far_heap_forget_largest(void)
+{
+    far_mutex_lock(&heap.lock);
+    if (heap.largest)
+        set_largest_locked(0);
+    far_mutex_unlock(&heap.lock);
 }
 
 /* Nothing refers to it any more. */
@@ -519,21 +563,23 @@ static bool close_locked(struct shard *sh, enum far_heap_kind kind)
     if (i == NONE)
         return false;
     sh->open[kind] = NONE;
-    put(&heap.segments[i], kind, &heap.filled);
+    put(&heap.segments[i], (enum far_heap_kind)heap.segments[i].kind, &heap.filled);
     unref(i);
     return true;
 }
 
-/* One with holes, with a reference: the first of the list, or the last. NONE: there is none. */
-static uint32_t holed_take(bool last)
+/* One with a hole of so many bytes, with a reference: among the first of the list, or the last. NONE: there is none. */
+static uint32_t holed_take(uint32_t bytes, bool last)
 {
+    struct far_list *it;
     uint32_t i = NONE;
 
     far_mutex_lock(&heap.lock);
-    for (struct far_list *it = last ? heap.holed.prev : heap.holed.next; it != &heap.holed; it = last ? it->prev : it->next) {
+    it = last ? heap.holed.prev : heap.holed.next;
+    for (unsigned k = 0; k < HOLED_LOOKS && it != &heap.holed; k++, it = last ? it->prev : it->next) {
         struct segment *s = far_list_entry(it, struct segment, link);
 
-        if (!try_ref(s))
+        if (s->biggest < bytes || !try_ref(s))
             continue; /* segment_free waits for our lock */
         holed_remove_locked(s);
         i = (uint32_t)(s - heap.segments);
@@ -543,17 +589,21 @@ static uint32_t holed_take(bool last)
     return i;
 }
 
-/* For an object of so many bytes. */
+/* For an object of so many bytes. Whoever that is for, what stays there is MAIN. */
 static uint32_t open_holed(uint32_t bytes)
 {
-    uint32_t i = holed_take(bytes > FAR_OS_PAGE_SIZE);
+    uint32_t i = holed_take(with_head(bytes), bytes > FAR_OS_PAGE_SIZE);
+    struct segment *s;
 
-    if (i != NONE)
-        heap.segments[i].at = heap.segments[i].end = 0; /* before the first hole */
+    if (i == NONE)
+        return NONE;
+    s = &heap.segments[i];
+    s->at = s->end = 0; /* before the first hole */
+    s->kind = FAR_HEAP_MAIN;
     return i;
 }
 
-static uint32_t open_empty(enum far_heap_charge charge)
+static uint32_t open_empty(enum far_heap_kind kind, enum far_heap_charge charge)
 {
     uint32_t i = segment_take(charge);
     struct segment *s;
@@ -563,6 +613,7 @@ static uint32_t open_empty(enum far_heap_charge charge)
     s = &heap.segments[i];
     s->fill = s->at = s->objects = 0;
     s->end = s->holes = heap.bytes;
+    s->kind = (uint8_t)kind;
     s->stays = 0;
     s->apart = far_atomic_load_relaxed(&heap.apart);
     far_atomic_store_relaxed(&s->refs, 1u);
@@ -575,10 +626,10 @@ static uint32_t open_any(uint32_t bytes, enum far_heap_kind kind, enum far_heap_
     uint32_t i = kind == FAR_HEAP_MAIN ? open_holed(bytes) : NONE;
 
     if (i == NONE)
-        i = open_empty(FAR_HEAP_TRY);
+        i = open_empty(kind, FAR_HEAP_TRY);
     if (i == NONE && kind != FAR_HEAP_MAIN)
         i = open_holed(bytes);
-    return i == NONE && charge != FAR_HEAP_TRY ? open_empty(charge) : i;
+    return i == NONE && charge != FAR_HEAP_TRY ? open_empty(kind, charge) : i;
 }
 
 /* An open segment with room for `bytes` behind a head. */
@@ -592,7 +643,7 @@ static uint32_t room_locked(struct shard *sh, uint32_t bytes, enum far_heap_kind
             return NONE;
         close_locked(sh, kind);
         heap.segments[i].state = SEGMENT_OPEN;
-        heap.segments[i].kind = (uint8_t)kind;
+        heap.segments[i].emptied = false;
         if (sh != &heap.shards[SHARDS]) /* the evacuator's only moves */
             far_epoch_count_brought(heap.segments[i].holes);
         sh->open[kind] = i;
@@ -600,16 +651,11 @@ static uint32_t room_locked(struct shard *sh, uint32_t bytes, enum far_heap_kind
     return i;
 }
 
-/* What was reckoned with smaller ones does not hold. */
 static void note_largest(uint32_t bytes)
 {
     far_mutex_lock(&heap.lock);
-    if (bytes > far_max(heap.largest[0], heap.largest[1])) {
-        far_list_each(&heap.holed, it)
-            far_list_entry(it, struct segment, link)->usable = 0;
-        far_atomic_store_relaxed(&heap.usable, UINT64_C(0));
-    }
-    far_atomic_store_relaxed(&heap.largest[0], far_max(heap.largest[0], bytes));
+    if (bytes > heap.largest)
+        set_largest_locked(bytes);
     far_mutex_unlock(&heap.lock);
 }
 
@@ -618,7 +664,7 @@ static void *alloc_from(struct shard *sh, uint32_t word, uint32_t info, enum far
     uint32_t bytes = class_bytes(info), pad, i;
     uint64_t *head = NULL;
 
-    if (far_unlikely(bytes > far_atomic_load_relaxed(&heap.largest[0])))
+    if (far_unlikely(bytes > far_atomic_load_relaxed(&heap.largest)))
         note_largest(bytes);
     far_mutex_lock(&sh->lock);
     i = room_locked(sh, bytes, kind, charge);
@@ -796,18 +842,10 @@ static bool has_holes(int64_t segment)
     uint32_t refs = far_atomic_load_acquire(&s->refs);
     struct living l = {0};
 
-    if (s->apart || s->kind != FAR_HEAP_MAIN || refs == 1 || refs - 1 > s->objects / HOLES_LEAST)
+    if (!s->emptied || s->apart || s->kind != FAR_HEAP_MAIN || refs == 1 || refs - 1 > s->objects / HOLES_LEAST)
         return false;
     far_heap_walk(segment, count_living, &l);
     return l.objects + 1 == refs && l.bytes <= heap.bytes - heap.bytes / HOLES_LEAST;
-}
-
-/* Bytes of a hole that the largest objects may use, each with its head and what aligns it. */
-static uint32_t usable_of(uint32_t bytes)
-{
-    uint32_t most = far_max(far_atomic_load_relaxed(&heap.largest[0]), far_atomic_load_relaxed(&heap.largest[1])) + HEAD_BYTES + 64;
-
-    return bytes / most * most;
 }
 
 /* What lies between living objects becomes one hole each. */
@@ -817,7 +855,7 @@ static void make_holes(uint32_t i)
     uint32_t from = 0; /* of what is dead up to here */
 
     s->holes = heap.bytes;
-    s->usable = s->objects = 0;
+    s->objects = s->biggest = 0;
     for (uint32_t at = 0; at < s->fill;) {
         uint64_t head = *head_at(i, at);
         uint32_t next = next_head(s, at, head);
@@ -825,36 +863,22 @@ static void make_holes(uint32_t i)
         if (!(head & PAD) && is_named(head_at(i, at) + 1, head)) {
             if (at > from)
                 *head_at(i, from) = PAD | (at - from);
-            s->usable += usable_of(at - from);
+            s->biggest = far_max(s->biggest, at - from);
             from = next;
             s->holes -= next - at;
             s->objects += HOLES_LEAST;
         }
         at = next;
     }
-    s->usable += usable_of(heap.bytes - from);
+    s->biggest = far_max(s->biggest, heap.bytes - from);
     s->fill = from;
-}
-
-static void forget_largest_locked(void)
-{
-    if ((uint8_t)(far_epoch_tick() - heap.largest_tick) < LARGEST_TICKS)
-        return;
-    heap.largest_tick = far_epoch_tick();
-    far_atomic_store_relaxed(&heap.largest[1], heap.largest[0]);
-    far_atomic_store_relaxed(&heap.largest[0], 0u);
 }
 
 static void holed_put(struct segment *s)
 {
     far_mutex_lock(&heap.lock);
-    forget_largest_locked();
     s->state = SEGMENT_HOLED;
-    if (s->usable)
-        far_list_push_back(&heap.holed, &s->link);
-    else
-        far_list_push_front(&heap.holed, &s->link);
-    far_atomic_store_relaxed(&heap.usable, heap.usable + s->usable);
+    holed_add_locked(s);
     far_mutex_unlock(&heap.lock);
 }
 
@@ -877,6 +901,7 @@ void far_heap_unpick(int64_t segment, bool emptied)
 {
     enum far_heap_kind kind = (enum far_heap_kind)heap.segments[segment].kind;
 
+    heap.segments[segment].emptied |= emptied;
     put_or_hole(segment, emptied && !stays_stream(segment) ? FAR_HEAP_MAIN : kind, &heap.filled);
 }
 
@@ -892,7 +917,7 @@ bool far_heap_close_open(void)
     bool closed = false;
     uint32_t holed;
 
-    for (; (holed = holed_take(false)) != NONE; closed = true) {
+    for (; (holed = holed_take(0, false)) != NONE; closed = true) {
         put(&heap.segments[holed], FAR_HEAP_MAIN, &heap.filled);
         unref(holed);
     }

@@ -106,8 +106,10 @@ uint32_t far_heap_segment_bytes(void);
 /* Bytes of segments that hold something or are open; segments kept for reuse. */
 uint64_t far_heap_used_bytes(void);
 uint64_t far_heap_spare_pages(void);
-/* Room in holes, as far as it is for objects of all sizes that came lately. */
+/* Room in holes, as far as it is for objects of all sizes that came lately: until that is forgotten, when rounds are in vain and
+ * what there is must do. */
 uint64_t far_heap_hole_pages(void);
+void far_heap_forget_largest(void);
 uint32_t far_heap_granule_pages(void);
 /* What metadata may grow by in a round of the evacuator, and is left for that: 4 bytes for each object that is sent for the first time. */
 uint64_t far_heap_meta_room(void);
@@ -115,7 +117,7 @@ uint64_t far_heap_meta_room(void);
 uint32_t far_heap_step_pages(void);
 /* Gives granules that are all spare back to the system and the budget, as many as have so many pages. False: there were none. */
 bool far_heap_trim(uint64_t pages);
-/* Closes open segments, so that they can be picked. false: there were none. */
+/* Closes open segments and takes holes away, so that what is there can be picked. false: there were none. */
 bool far_heap_close_open(void);
 
 void far_heap_lock_all(void);

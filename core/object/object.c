@@ -411,10 +411,8 @@ void far_object_prefetch(struct far_word *const *w, size_t n, int mode)
     bool alone = n == 1;
     uint64_t outer;
 
-    if (!is_one_away(w, n)) {
-        far_bring_poll_seldom();
+    if (!is_one_away(w, n) && !far_bring_is_due())
         return;
-    }
     if (!scope_try_enter(false, &outer))
         return;
     far_range_lock_read();

@@ -129,7 +129,7 @@ static void use_and_scan_twice(FAR_ARRAY(uint64_t) kept, void (*scan_all)(void *
 {
     for (unsigned turn = 0; turn < 3; turn++)
         use(kept);
-    for (unsigned turn = 0; turn < far_eighths(2); turn++)
+    for (unsigned turn = 0; turn == 0 || turn < far_eighths(2); turn++)
         scan_all(what);
 }
 

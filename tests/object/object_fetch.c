@@ -338,6 +338,7 @@ static void pin__scattered(void **unused)
 {
     enum { N = 3200, EACH = 16 };
     static FAR(thing) h[N];
+    FAR(char) large;
     int64_t over;
 
     start();
@@ -350,6 +351,11 @@ static void pin__scattered(void **unused)
         FAR_SCOPE
             assert_int_equal(FAR_R(h[i])->c[4095], 'x');
     assert_int_not_equal(far_heap_hole_pages(), 0);
+    large = new_large(65536); /* for which there is no such room */
+    for (unsigned i = 0; i < N; i++)
+        FAR_SCOPE
+            assert_int_equal(FAR_R(h[i])->c[4095], 'x');
+    FAR_FREE(large);
     for (unsigned i = 0; i < N; i += EACH)
         FAR_UNPIN(h[i]);
     over = (int64_t)(far_budget.limit_bytes - far_budget_used_bytes()) + 8 * 4096;

@@ -207,6 +207,7 @@ static void marks__that_cannot_be(void **unused)
     } cases[] = {
         {{.start = "9M"}, "FAR_EVICT_START is 9216 KiB: at most half of FAR_LOCAL, 16384 KiB, can be kept free"},
         {{.wait = "1T"}, "FAR_EVICT_WAIT is "},
+        {{.start = "2M", .wait = "3M"}, "FAR_EVICT_WAIT is 3072 KiB: threads would wait before anything leaves (FAR_EVICT_START is 2048 KiB)"},
         {{.start = "2M", .stop = "1M"}, "FAR_EVICT_STOP is 1024 KiB: less than FAR_EVICT_START, 2048 KiB"},
     };
     char text[1024];

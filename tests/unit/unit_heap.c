@@ -313,6 +313,37 @@ static void unpick__not_what_is_being_written(void **unused)
     }
 }
 
+/* Whoever finds no other memory goes there, too, but takes nobody along who stays: a scan's segments go first. */
+static void holes__are_main_for_all(void **unused)
+{
+    enum { YOUNG = OBJECTS - 1 };
+    unsigned n, charged;
+    bool looked_at;
+    int64_t s;
+
+    start();
+    n = fill_one_segment(600);
+    assert_true(make(YOUNG, 600, FAR_HEAP_YOUNG) && far_heap_close_open());
+    empty_but(n, 40, false);
+    far_heap_trim(UINT64_MAX);
+    while (far_heap_spare_pages()) /* the rest of a granule */
+        assert_true(make(n++, 60000, FAR_HEAP_YOUNG));
+    charged = (unsigned)far_budget_free_pages();
+    assert_true(far_budget_charge(charged));
+    assert_true(make(0, 600, FAR_HEAP_STREAM) && segment_of(0) == segment_of(40));
+    far_heap_close_open();
+    s = far_heap_pick(&looked_at);
+    assert_int_equal(s, segment_of(YOUNG));
+    far_heap_unpick(s, false);
+    far_budget_uncharge(charged);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        if (lives(i))
+            unmake(i);
+    far_heap_close_open();
+    far_heap_trim(UINT64_MAX);
+    assert_int_equal(far_heap_used_bytes(), 0);
+}
+
 static void alloc__within_the_budget(void **unused)
 {
     unsigned n = 0;
@@ -337,6 +368,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(unpick__stream_stays_stream),
         cmocka_unit_test(unpick__the_rest_shares_its_segment),
         cmocka_unit_test(unpick__not_what_is_being_written),
+        cmocka_unit_test(holes__are_main_for_all),
         cmocka_unit_test(alloc__within_the_budget),
     };
 
