@@ -775,7 +775,7 @@ static uintptr_t nothing(void *unused)
 static void explorer__everything_at_random(void **unused)
 {
     struct far_random r;
-    uint64_t until = far_now_ns() + 4 * FAR_NS_PER_SEC;
+    uint64_t until = far_now_ns() + 2 * FAR_NS_PER_SEC;
 
     far_random_seed(&r, test_seed("explorer"));
     for (unsigned i = 0; i < RIG_WORKERS; i++) {
