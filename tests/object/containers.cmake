@@ -105,7 +105,7 @@ if(TARGET farshim)
   far_object_arm(object_hash tcp)
   far_object_arm(object_hash_threads unix)
   far_object_arm(object_hash_threads tcp)
-  far_object_part(6 object_hash.tcp)
+  far_object_part(6 object_hash.unix object_hash.tcp) # as above
   far_object_part(5 object_hash_threads.tcp)
   set_tests_properties(object_hash.unix PROPERTIES TIMEOUT 600)
 endif()

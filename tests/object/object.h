@@ -15,7 +15,7 @@ static inline size_t far_bytes(unsigned times)
     return ((size_t)(mib ? strtoul(mib, NULL, 0) : 2) << 20) * times;
 }
 
-/* So many eighths of n as OBJECT_EIGHTHS says: of what takes long, where another transport does all of it. */
+/* So many eighths of n as OBJECT_EIGHTHS says: of what takes long, where fewer show the same. */
 static inline size_t far_eighths(size_t n)
 {
     const char *eighths = getenv("OBJECT_EIGHTHS");
