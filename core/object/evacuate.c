@@ -43,6 +43,8 @@
 #define RESERVE_PARTS  4u                      /* of the limit: for those in scopes */
 #define SLACK_MOST     (3 * FAR_MIB)           /* core/object/heap.c: where a 40th of the limit is less */
 #define NEARLY_FULL_PARTS 4u                   /* less than this part of the limit is free */
+#define VAIN_TURNS 64u
+#define HOLED_A_ROUND 16u
 #define TRIM_MOST (64 * FAR_MIB)              /* bytes of idle segments in one turn */
 #define CROWDED_NS     (200 * FAR_NS_PER_MS)
 #define SCOPE_PAGES    ((int64_t)(FAR_OBJECT_UNIT_BYTES / FAR_OS_PAGE_SIZE)) /* that a scope may need: the largest object */
@@ -64,6 +66,8 @@ static struct {
     uint32_t memory;      /* atomic, a futex: bumped after each turn that may have freed memory */
     uint32_t progress;    /* atomic: turns that did */
     uint32_t stalled;     /* atomic: needed turns since that did not */
+    uint32_t vain;        /* atomic: needed turns since a segment became free */
+    uint32_t heap_freed;  /* far_heap_freed then */
     uint32_t idle;        /* atomic: it sleeps, and memory was not low when it looked last */
     uint32_t pages_first; /* atomic: pages are to go before objects do */
     struct flagged *batch;
@@ -103,6 +107,24 @@ static bool pages_are_hotter(void)
     return far_heat_patience(FAR_SIDE_PAGES) > 1;
 }
 
+/* While no segment becomes free, as there is something in each that cannot go, what holes have room for must do: it is less than it
+ * seems, since metadata does not grow in holes. */
+static uint64_t hole_pages(void)
+{
+    return far_atomic_load_relaxed(&ev.vain) >= VAIN_TURNS ? far_heap_hole_pages() : 0;
+}
+
+static void note_turn(bool needed)
+{
+    uint32_t freed = far_heap_freed(), vain = far_atomic_load_relaxed(&ev.vain);
+
+    if (freed != ev.heap_freed)
+        far_atomic_store_relaxed(&ev.vain, 0u);
+    else if (needed && vain < VAIN_TURNS)
+        far_atomic_store_relaxed(&ev.vain, vain + 1);
+    ev.heap_freed = freed;
+}
+
 /* What there is for objects: whole granules, and spare segments and holes where they count. Negative when the limit is passed. */
 static int64_t free_pages(bool spares_count)
 {
@@ -114,7 +136,7 @@ static int64_t free_pages(bool spares_count)
     left = (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages);
     if (left > 0)
         left -= left % granule;
-    return spares_count ? left + (int64_t)(far_heap_spare_pages() + far_heap_hole_pages()) : left;
+    return spares_count ? left + (int64_t)(far_heap_spare_pages() + hole_pages()) : left;
 }
 
 /* What threads need for their scopes at most, if all are in one. */
@@ -159,11 +181,11 @@ static int64_t critical_pages(void)
  * have. */
 static bool is_needed(int64_t mark)
 {
-    int64_t least = far_max(mark / far_heat_patience(FAR_SIDE_OBJECTS), critical_pages());
+    int64_t critical = critical_pages(), least = far_max(mark / far_heat_patience(FAR_SIDE_OBJECTS), critical);
     bool spares_count = !pages_starve() && !pages_are_hotter();
-    int64_t free = free_pages(spares_count);
+    int64_t free = free_pages(spares_count), holes = spares_count ? (int64_t)hole_pages() : 0;
 
-    return free < least || (spares_count && free < (int64_t)far_heap_hole_pages()); /* room in holes is not below the limit */
+    return free < least || free - holes < critical;
 }
 
 static bool is_critical(void)
@@ -389,6 +411,25 @@ static bool is_half_full(void)
     return limit && far_budget_used_bytes() > limit / 2;
 }
 
+static void pick_segment(int64_t s, bool marked)
+{
+    far_heap_walk(s, flag_in_segment, &marked);
+    ev.segments[ev.n_segments++] = s;
+}
+
+/* While there is little beside holes: metadata cannot have those, and what is among them is in no queue. */
+static void pick_holed_segments(void)
+{
+    int64_t s;
+
+    for (unsigned i = 0; i < HOLED_A_ROUND && free_pages(true) - (int64_t)hole_pages() < low_pages(); i++) {
+        s = far_heap_pick_holed();
+        if (s < 0)
+            break;
+        pick_segment(s, true);
+    }
+}
+
 static void pick_closed_segments(void)
 {
     uint64_t most = far_min(far_max(far_budget.limit_bytes / 16, 2ull * far_heap_segment_bytes()), (uint64_t)BATCH_BYTES);
@@ -399,13 +440,13 @@ static void pick_closed_segments(void)
 
         if (s < 0)
             break;
-        far_heap_walk(s, flag_in_segment, &marked);
-        ev.segments[ev.n_segments++] = s;
+        pick_segment(s, marked);
     }
 }
 
 static void pick_segments(void)
 {
+    pick_holed_segments();
     pick_closed_segments();
     if (!ev.n_segments && far_heap_used_bytes() && far_heap_close_open())
         pick_closed_segments();
@@ -673,6 +714,7 @@ static uint64_t turn_locked(bool *needed)
         done = round_locked(*needed);
     if (done)
         bump(&ev.memory);
+    note_turn(*needed);
     share_spares(*needed);
     report();
     more = far_reap_some();

@@ -92,6 +92,7 @@ static struct {
     uint32_t spare_granules, spare_granules_most;
     uint32_t spares;          /* segments free and charged; atomic for readers */
     uint32_t in_use;          /* segments that are not free; atomic for readers */
+    uint32_t freed;           /* segments so far; atomic for readers */
     uint32_t shards_used;     /* [1, SHARDS] */
     bool apart;               /* atomic */
     struct shard shards[SHARDS + 1];
@@ -177,6 +178,11 @@ uint64_t far_heap_used_bytes(void)
 uint64_t far_heap_spare_pages(void)
 {
     return (uint64_t)far_atomic_load_relaxed(&heap.spares) * (heap.bytes / FAR_OS_PAGE_SIZE);
+}
+
+uint32_t far_heap_freed(void)
+{
+    return far_atomic_load_relaxed(&heap.freed);
 }
 
 uint64_t far_heap_hole_pages(void)
@@ -401,6 +407,7 @@ static void segment_free(uint32_t i)
         holed_remove_locked(s);
     }
     s->state = SEGMENT_FREE;
+    far_atomic_store_relaxed(&heap.freed, heap.freed + 1);
     gone = segment_give_locked(i);
     far_mutex_unlock(&heap.lock);
     far_race_window(); /* it is in no list */
@@ -750,6 +757,16 @@ int64_t far_heap_pick(bool *looked_at)
         picked = pick_locked(&heap.filled, kind);
     far_mutex_unlock(&heap.lock);
     return picked;
+}
+
+int64_t far_heap_pick_holed(void)
+{
+    uint32_t i = holed_take(0, false);
+
+    if (i == NONE)
+        return -1;
+    heap.segments[i].state = SEGMENT_PICKED;
+    return i;
 }
 
 /* Objects have so little of the budget that they would go before they were looked at. */

@@ -92,6 +92,8 @@ static inline uint32_t far_head_info(uint64_t head)
 
 /* The next segment to empty, out of its list and with a reference; -1: none. looked_at: far_heap_queue was called for it. */
 int64_t far_heap_pick(bool *looked_at);
+/* One with holes, in the same way: what did not go before may do so now, or move to another's holes. */
+int64_t far_heap_pick_holed(void);
 /* Calls fn for each object in it, dead ones included. */
 void far_heap_walk(int64_t segment, void (*fn)(void *p, uint64_t head, void *arg), void *arg);
 /* The next segment that was filled a while (LOOK_TICKS of the clock) ago, and waits to be looked at before it is queued, with a
@@ -106,6 +108,8 @@ uint32_t far_heap_segment_bytes(void);
 /* Bytes of segments that hold something or are open; segments kept for reuse. */
 uint64_t far_heap_used_bytes(void);
 uint64_t far_heap_spare_pages(void);
+/* How many segments became free so far. */
+uint32_t far_heap_freed(void);
 /* Room in holes, as far as it is for objects of all sizes that came lately: until that is forgotten, when rounds are in vain and
  * what there is must do. */
 uint64_t far_heap_hole_pages(void);
