@@ -125,8 +125,8 @@ static void note_turn(bool needed)
     ev.heap_freed = freed;
 }
 
-/* What there is for objects: whole granules, and spare segments and holes where they count. Negative when the limit is passed. */
-static int64_t free_pages(bool spares_count)
+/* What there is beside holes: whole granules, and spare segments where they count. Negative when the limit is passed. */
+static int64_t real_pages(bool spares_count)
 {
     uint64_t limit = far_budget_limit_pages();
     int64_t granule = far_heap_granule_pages(), left;
@@ -136,7 +136,15 @@ static int64_t free_pages(bool spares_count)
     left = (int64_t)limit - (int64_t)far_atomic_load_relaxed(&far_budget.resident_pages);
     if (left > 0)
         left -= left % granule;
-    return spares_count ? left + (int64_t)(far_heap_spare_pages() + hole_pages()) : left;
+    return spares_count ? left + (int64_t)far_heap_spare_pages() : left;
+}
+
+/* What there is for objects: holes, too, where spare segments count. */
+static int64_t free_pages(bool spares_count)
+{
+    int64_t real = real_pages(spares_count);
+
+    return spares_count && real < INT64_MAX ? real + (int64_t)hole_pages() : real;
 }
 
 /* What threads need for their scopes at most, if all are in one. */
@@ -183,9 +191,8 @@ static bool is_needed(int64_t mark)
 {
     int64_t critical = critical_pages(), least = far_max(mark / far_heat_patience(FAR_SIDE_OBJECTS), critical);
     bool spares_count = !pages_starve() && !pages_are_hotter();
-    int64_t free = free_pages(spares_count), holes = spares_count ? (int64_t)hole_pages() : 0;
 
-    return free < least || free - holes < critical;
+    return free_pages(spares_count) < least || real_pages(spares_count) < critical;
 }
 
 static bool is_critical(void)
@@ -422,7 +429,7 @@ static void pick_holed_segments(void)
 {
     int64_t s;
 
-    for (unsigned i = 0; i < HOLED_A_ROUND && free_pages(true) - (int64_t)hole_pages() < low_pages(); i++) {
+    for (unsigned i = 0; i < HOLED_A_ROUND && real_pages(true) < low_pages(); i++) {
         s = far_heap_pick_holed();
         if (s < 0)
             break;

@@ -353,17 +353,6 @@ static uint32_t usable_locked(const struct segment *s)
     return s->biggest / each * each;
 }
 
-static void holed_add_locked(struct segment *s)
-{
-    uint32_t usable = usable_locked(s);
-
-    if (usable)
-        far_list_push_back(&heap.holed, &s->link);
-    else
-        far_list_push_front(&heap.holed, &s->link);
-    far_atomic_store_relaxed(&heap.usable, heap.usable + usable);
-}
-
 static void holed_remove_locked(struct segment *s)
 {
     far_list_remove(&s->link);
@@ -851,8 +840,9 @@ static void count_living(void *p, uint64_t head, void *arg)
     l->bytes += HEAD_BYTES + class_bytes(far_head_info(head));
 }
 
-/* Whether nothing refers to it but words whose objects are here and were found in use, and those leave much room. Only the evacuator, whose thread this
- * is, makes a word name another place that is neither read by a write nor on its way in; such a one has a reference, too. */
+/* Whether nothing refers to it but words whose objects are here and were found in use, and those leave much room. Only the
+ * evacuator, whose thread this is, makes a word name another place that is neither read by a write nor on its way in; such a one
+ * has a reference, too. */
 static bool has_holes(int64_t segment)
 {
     const struct segment *s = &heap.segments[segment];
@@ -893,9 +883,16 @@ static void make_holes(uint32_t i)
 
 static void holed_put(struct segment *s)
 {
+    uint32_t usable;
+
     far_mutex_lock(&heap.lock);
     s->state = SEGMENT_HOLED;
-    holed_add_locked(s);
+    usable = usable_locked(s);
+    if (usable)
+        far_list_push_back(&heap.holed, &s->link);
+    else
+        far_list_push_front(&heap.holed, &s->link);
+    far_atomic_store_relaxed(&heap.usable, heap.usable + usable);
     far_mutex_unlock(&heap.lock);
 }
 
